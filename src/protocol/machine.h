@@ -1,0 +1,55 @@
+// The event table, row by row. Each function tests one event against the state and applies it, or
+// answers why it is ignored ("" = applied). Private to src/protocol; one thread.
+#pragma once
+
+#include <string>
+
+#include "protocol/state.h"
+
+namespace starling::machine {
+
+// Who speaks: an SN, or an SL enrolled in the contract.
+struct Author {
+  const SnInfo* sn = nullptr;
+  NodeName node;  // of an SL
+  [[nodiscard]] bool is_sn() const { return sn != nullptr; }
+};
+
+// Context of one entry: its position, and the check of a place that it names.
+struct Context {
+  Position position;
+  const std::vector<Digest>* heads = nullptr;
+  [[nodiscard]] bool Knows(
+      const Place& place) const;  // replay's head at that position is the one stated
+};
+
+[[nodiscard]] std::string Join(LedgerState& state, const Context& context, const Author& author,
+                               const SnJoined& event);
+[[nodiscard]] std::string Create(LedgerState& state, const Context& context,
+                                 const ContractName& name, const ContractCreated& event);
+[[nodiscard]] std::string Reset(LedgerState& state, const Context& context, Contract& contract,
+                                const ContractReset& event);
+[[nodiscard]] std::string Amend(LedgerState& state, const Context& context, Contract& contract,
+                                const ContractAmended& event);
+[[nodiscard]] std::string Revoke(LedgerState& state, const Context& context, Contract& contract,
+                                 const NodeRevoked& event);
+[[nodiscard]] std::string Enrol(LedgerState& state, const Context& context, Contract& contract,
+                                const NodeEnrolled& event);
+[[nodiscard]] std::string Away(Contract& contract, const Author& author, const NodeAway& event);
+[[nodiscard]] std::string CheckIn(Contract& contract, const NodeName& author,
+                                  const CheckedIn& event);
+[[nodiscard]] std::string Finish(Contract& contract, const NodeName& author,
+                                 const NodeFinished& event);
+[[nodiscard]] std::string Close(Contract& contract, const RoundClosed& event);
+[[nodiscard]] std::string Stall(Contract& contract, const NodeName& author, const Stalled& event);
+[[nodiscard]] std::string Reopen(Contract& contract, const RoundReopened& event);
+[[nodiscard]] std::string Merge(Contract& contract, const NodeName& author,
+                                const RoundMerged& event);
+
+// C: what a close of now would freeze.
+[[nodiscard]] std::vector<Member> Closing(const Contract& contract,
+                                          const std::vector<NodeName>& without);
+// Why a close that freezes `members` would be ignored, "" if it would not.
+[[nodiscard]] std::string CannotClose(const Contract& contract, const std::vector<Member>& members);
+
+}  // namespace starling::machine

@@ -1,0 +1,234 @@
+// The rows of a round: check-ins, the close, the merge, its end.
+#include <algorithm>
+
+#include "base/text.h"
+#include "protocol/machine.h"
+
+namespace starling::machine {
+namespace {
+
+std::string RoundText(RoundId round, AttemptId attempt) {
+  return attempt.value() == 0 ? StrCat("round ", round.value())
+                              : StrCat("round ", round.value(), " attempt ", attempt.value());
+}
+
+// "" when the event speaks of this round and attempt.
+std::string WrongRound(const Contract& contract, RoundId round, AttemptId attempt) {
+  if (round == contract.round && attempt == contract.attempt) return "";
+  return StrCat("it speaks of ", RoundText(round, attempt), ", but ",
+                RoundText(contract.round, contract.attempt), " is open");
+}
+
+std::string NotCollecting(const Contract& contract) {
+  return contract.phase == Phase::kDone
+             ? "the training is done"
+             : StrCat("round ", contract.round.value(), " is closed already");
+}
+
+std::string NotMerging(const Contract& contract) {
+  return contract.phase == Phase::kDone
+             ? "the training is done"
+             : StrCat("round ", contract.round.value(), " is not closed");
+}
+
+bool Contains(const std::vector<NodeName>& names, const NodeName& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+bool SomeTrainerPresent(const Contract& contract) {
+  return std::any_of(contract.nodes.begin(), contract.nodes.end(), [](const auto& item) {
+    return item.second.present && item.second.kind == NodeKind::kTrainer;
+  });
+}
+
+bool HasTrainer(const std::vector<Member>& members) {
+  return std::any_of(members.begin(), members.end(),
+                     [](const Member& member) { return member.kind == NodeKind::kTrainer; });
+}
+
+// What a merge knew is over: P, its schedule and its votes.
+void OpenAgain(Contract& contract) {
+  contract.members.clear();
+  contract.leaders.clear();
+  contract.set = Digest{};
+  contract.witness.clear();
+  contract.grounds.clear();
+  contract.stall_authors.clear();
+  contract.phase = Phase::kCollecting;
+}
+
+void Seal(Contract& contract, const Digest& root) {
+  contract.roots[contract.round] = root;
+  contract.base = root;
+  contract.sealed_round = contract.round;
+  contract.holders.clear();
+  for (const auto& [name, voted] : contract.witness) {
+    if (voted == root && contract.nodes.contains(name)) contract.holders.insert(name);
+  }
+  const bool last = !HasTrainer(contract.members);
+  contract.sealed_members = std::move(contract.members);
+  OpenAgain(contract);
+  contract.attempt = AttemptId{0};
+  for (auto& [name, node] : contract.nodes) node.checkin.reset();
+  if (last) {
+    contract.phase = Phase::kDone;
+    return;
+  }
+  contract.round = RoundId{contract.round.value() + 1};
+}
+
+// A vote for the newest sealed round: it says "I hold these bytes" and changes nothing else.
+std::string Hold(Contract& contract, const NodeName& author, const RoundMerged& event) {
+  const auto sealed = contract.roots.find(event.round);
+  if (sealed == contract.roots.end() || sealed->second != event.root) {
+    return StrCat("round ", event.round.value(), " was sealed with another root");
+  }
+  if (!contract.holders.insert(author).second) return "this node is known to hold that model";
+  return "";
+}
+
+}  // namespace
+
+std::vector<Member> Closing(const Contract& contract, const std::vector<NodeName>& without) {
+  std::vector<Member> members;
+  for (const auto& [name, node] : contract.nodes) {
+    if (!node.present || Contains(without, name)) continue;
+    switch (node.kind) {
+      case NodeKind::kTrainer:
+        if (node.checkin) members.push_back({name, node.kind, node.checkin, node.weight});
+        break;
+      case NodeKind::kSnapshot:
+        members.push_back({name, node.kind, node.snapshot, node.weight});
+        break;
+      case NodeKind::kActive:
+        members.push_back({name, node.kind, contract.base, node.weight});
+        break;
+      case NodeKind::kInactive:
+        members.push_back({name, node.kind, std::nullopt, 0});
+        break;
+    }
+  }
+  return members;  // Sorted, as the map is.
+}
+
+std::string CannotClose(const Contract& contract, const std::vector<Member>& members) {
+  const std::uint64_t quorum = contract.rules.min_peers.value_or(1);
+  if (members.empty() || members.size() < quorum) {
+    return StrCat(members.size(), members.size() == 1 ? " node is" : " nodes are",
+                  " ready; the quorum is ", quorum);
+  }
+  if (!HasTrainer(members) && SomeTrainerPresent(contract)) {
+    return "a node still trains, and finished nodes do not go on without it";
+  }
+  const bool all_zero = std::all_of(members.begin(), members.end(),
+                                    [](const Member& member) { return member.weight == 0; });
+  if (all_zero && !contract.base) return "all weights are 0, and there is no model yet";
+  return "";
+}
+
+std::string CheckIn(Contract& contract, const NodeName& author, const CheckedIn& event) {
+  if (contract.phase != Phase::kCollecting) return NotCollecting(contract);
+  if (event.round != contract.round)
+    return StrCat("it checks in to round ", event.round.value(), ", but round ",
+                  contract.round.value(), " is open");
+  Node& node = contract.nodes.at(author);
+  if (node.kind != NodeKind::kTrainer) return "this node has finished";
+  if (event.base != contract.base) return "it was not trained from the model of the round before";
+  node.checkin = event.update;
+  node.present = true;
+  return "";
+}
+
+std::string Finish(Contract& contract, const NodeName& author, const NodeFinished& event) {
+  if (contract.phase == Phase::kDone) return "the training is done";
+  if (contract.round.value() < 1) return "no round has been merged yet";
+  Node& node = contract.nodes.at(author);
+  if (node.kind != NodeKind::kTrainer) return "this node has finished already";
+  node.kind = event.mode == FinishMode::kSnapshot
+                  ? NodeKind::kSnapshot
+                  : (event.mode == FinishMode::kActive ? NodeKind::kActive : NodeKind::kInactive);
+  node.snapshot = event.update;
+  node.checkin.reset();
+  node.present = true;
+  contract.someone_finished = true;
+  return "";
+}
+
+std::string Close(Contract& contract, const RoundClosed& event) {
+  if (contract.phase != Phase::kCollecting) return NotCollecting(contract);
+  if (std::string wrong = WrongRound(contract, event.round, event.attempt); !wrong.empty())
+    return wrong;
+  std::vector<Member> members = Closing(contract, event.without);
+  if (std::string why = CannotClose(contract, members); !why.empty()) return why;
+  for (const Member& member : members) {
+    if (contract.nodes.at(member.name).may_lead) contract.leaders.insert(member.name);
+  }
+  contract.members = std::move(members);
+  contract.set = SetHash(contract.base, contract.members);
+  contract.phase = Phase::kMerging;
+  return "";
+}
+
+std::string Stall(Contract& contract, const NodeName& author, const Stalled& event) {
+  if (contract.phase != Phase::kMerging) return NotMerging(contract);
+  if (std::string wrong = WrongRound(contract, event.round, event.attempt); !wrong.empty())
+    return wrong;
+  if (event.set != contract.set) return "it speaks of another set of participants";
+  if (contract.FindMember(author) == nullptr) return "its author does not take part in this round";
+  for (const NodeName& name : event.on) {
+    if (contract.FindMember(name) == nullptr)
+      return StrCat("it accuses ", name.value(), ", which does not take part in this round");
+  }
+  if (!contract.stall_authors.insert(author).second)
+    return "its author has spoken of a stall in this attempt already";
+  contract.grounds.insert(author);
+  contract.grounds.insert(event.on.begin(), event.on.end());
+  return "";
+}
+
+std::string Reopen(Contract& contract, const RoundReopened& event) {
+  if (contract.phase != Phase::kMerging) return NotMerging(contract);
+  if (std::string wrong = WrongRound(contract, event.round, event.attempt); !wrong.empty())
+    return wrong;
+  if (event.without.empty()) return "it removes nobody";
+  for (const NodeName& name : event.without) {
+    if (contract.FindMember(name) == nullptr || !contract.grounds.contains(name))
+      return StrCat("there are no grounds to remove ", name.value());
+  }
+  for (const NodeName& name : event.without) {
+    const auto node = contract.nodes.find(name);
+    if (node == contract.nodes.end()) continue;  // Revoked meanwhile.
+    node->second.checkin.reset();
+    node->second.present = false;
+  }
+  OpenAgain(contract);
+  contract.attempt = AttemptId{contract.attempt.value() + 1};
+  return "";
+}
+
+std::string Merge(Contract& contract, const NodeName& author, const RoundMerged& event) {
+  if (contract.sealed_round && event.round == *contract.sealed_round)
+    return Hold(contract, author, event);
+  if (contract.phase != Phase::kMerging) return NotMerging(contract);
+  if (std::string wrong = WrongRound(contract, event.round, event.attempt); !wrong.empty())
+    return wrong;
+  if (event.set != contract.set) return "it speaks of another set of participants";
+  if (contract.FindMember(author) == nullptr) return "its author does not take part in this round";
+  if (contract.witness.contains(author)) return "its author has voted in this attempt already";
+  std::uint64_t agree = 1;
+  for (const auto& [name, root] : contract.witness) {
+    if (root == event.root) {
+      ++agree;
+    } else {
+      contract.grounds.insert(name);
+      contract.grounds.insert(author);
+    }
+  }
+  contract.witness[author] = event.root;
+  const std::uint64_t needed =
+      std::min<std::uint64_t>(contract.rules.witnesses, contract.members.size());
+  if (agree >= needed) Seal(contract, event.root);
+  return "";
+}
+
+}  // namespace starling::machine
