@@ -1,0 +1,57 @@
+// Certificates as the rest of identity/ handles them: building (for the development authority and
+// tests), PEM, and the parts of an X.509-SVID. Any thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "identity/svid.h"
+
+namespace starling {
+
+// What a certificate says. The defaults make a proper leaf.
+struct CertificateSpec {
+  std::string common_name;
+  std::vector<std::string> uris;
+  std::vector<std::string> dns;
+  std::vector<std::string> ips;
+  bool is_ca = false;
+  // Names of OpenSSL's keyUsage, "" = no such extension.
+  std::string key_usage = "critical,digitalSignature,keyAgreement";
+  UtcTime not_before;
+  UtcTime not_after;
+};
+
+struct Issuer {
+  const X509& certificate;
+  EVP_PKEY& key;
+};
+
+[[nodiscard]] Result<KeyPtr> MakeKey();  // P-256
+// Signed by `issuer`, by `key` itself when null. The serial number is random.
+[[nodiscard]] Result<X509Ptr> MakeCertificate(const CertificateSpec& spec, EVP_PKEY& key,
+                                              const Issuer* issuer);
+
+[[nodiscard]] Result<std::string> CertificatePem(const X509& certificate);
+[[nodiscard]] Result<std::string> KeyPem(const EVP_PKEY& key);  // PKCS#8, not encrypted
+// All certificates of a PEM text in order, at least one; other blocks are skipped.
+[[nodiscard]] Result<std::vector<std::shared_ptr<X509>>> ParseCertificates(std::string_view pem);
+// A private key of any type that OpenSSL reads; an encrypted one is refused.
+[[nodiscard]] Result<std::shared_ptr<EVP_PKEY>> ParseKey(std::string_view pem);
+
+// The URI names in the subject's alternative names, in order; unreadable ones as "".
+[[nodiscard]] std::vector<std::string> UriNames(const X509& certificate);
+// The one URI name as a SPIFFE ID; none or several are an error.
+[[nodiscard]] Result<SpiffeId> SpiffeIdOf(const X509& certificate);
+[[nodiscard]] bool IsCa(const X509& certificate);
+[[nodiscard]] UtcTime NotBefore(const X509& certificate);
+// Everything that OpenSSL has to say about the last failure of this thread, in one line; empties
+// its list.
+[[nodiscard]] std::string TakeOpenSslErrors();
+
+}  // namespace starling

@@ -1,0 +1,80 @@
+// SVIDs, bundles and where they come from. An IdentityState is an immutable snapshot: taken once
+// per handshake, so a rotation never tears. Sources are safe from any thread.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/owned.h"
+#include "base/result.h"
+#include "identity/spiffe_id.h"
+#include "openssl/evp.h"
+#include "openssl/x509.h"
+
+namespace starling {
+
+using X509Ptr = Owned<X509, &X509_free>;
+using KeyPtr = Owned<EVP_PKEY, &EVP_PKEY_free>;
+
+struct Svid {
+  SpiffeId id;
+  std::vector<std::shared_ptr<X509>> chain;  // leaf first
+  std::shared_ptr<EVP_PKEY> key;
+  UtcTime not_before;
+  UtcTime not_after;
+};
+
+// Bundle: the CA certificates that one trust domain is believed by.
+struct Bundle {
+  std::vector<std::shared_ptr<X509>> roots;
+};
+
+struct IdentityState {
+  std::shared_ptr<const Svid> svid;       // what this process shows
+  std::map<std::string, Bundle> bundles;  // by trust domain
+};
+
+class SvidSource {
+ public:
+  virtual ~SvidSource() = default;
+  // Never null. Cheap: a shared snapshot.
+  [[nodiscard]] virtual std::shared_ptr<const IdentityState> Current() const = 0;
+};
+
+// PEM files as HPE names them. `cacert`: a file of CA certificates; `capath`: a folder of such
+// files; either or both. A CA certificate is filed under the trust domain of its own URI SAN; one
+// without is filed under the SVID's trust domain.
+struct PemFiles {
+  std::string cert;
+  std::string key;
+  std::string cacert;
+  std::string capath;
+};
+// Checks chain, key match, SPIFFE ID (exactly one URI SAN) and validity at `at`; each error names
+// the file and the next step.
+Result<std::unique_ptr<SvidSource>> LoadPemSource(const PemFiles& files, UtcTime at);
+
+// A fixed state, for tests.
+std::unique_ptr<SvidSource> MakeFixedSource(std::shared_ptr<const IdentityState> state);
+
+// Which SPIFFE IDs may be at the other end. A pattern is a path ("/swarm/sl", "*/sl" = any path
+// ending in /sl) in one of the trust domains (empty: those of the bundles held).
+struct PeerPolicy {
+  std::vector<std::string> trust_domains;
+  std::vector<std::string> paths;
+  [[nodiscard]] bool Allows(const SpiffeId& id) const;
+};
+
+// The whole check of a peer's chain (leaf first) at a time: exactly one URI SAN, leaf is no CA and
+// has digitalSignature without keyCertSign and cRLSign, chain to the bundle of the leaf's own trust
+// domain only, every certificate valid at `at`, the policy allows the ID. The error's StableCode is
+// one of no-certificate, bad-svid, unknown-trust-domain, unknown-authority, expired, not-yet-valid,
+// wrong-path.
+Result<SpiffeId> VerifyPeer(const std::vector<X509*>& chain, const IdentityState& state,
+                            const PeerPolicy& policy, UtcTime at);
+[[nodiscard]] UtcTime NotAfter(const X509& certificate);
+
+}  // namespace starling
