@@ -1,0 +1,130 @@
+#include "http/tls_context.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "base/text.h"
+#include "identity/certificate.h"
+#include "openssl/err.h"
+
+namespace starling {
+namespace {
+
+// AES-128 first: a third cheaper than AES-256, and no weaker than the P-256 keys around it.
+constexpr const char* kCipherSuites =
+    "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
+constexpr std::size_t kReadBufferBytes = std::size_t{128} << 10;  // several records in one recv()
+constexpr long kCertificatesBytesMax = 64L << 10;                 // of a peer's chain
+
+// Frees the list, not the borrowed certificates.
+void FreeList(STACK_OF(X509) * list) { sk_X509_free(list); }
+using ListPtr = Owned<STACK_OF(X509), &FreeList>;
+
+// The slot of an SSL object in which its Handshake is kept; one for the process.
+int HandshakeSlot() {
+  static const int slot = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+  return slot;
+}
+
+Handshake& HandshakeOf(const SSL* ssl) {
+  auto* const handshake = static_cast<Handshake*>(SSL_get_ex_data(ssl, HandshakeSlot()));
+  CHECK(handshake != nullptr);
+  return *handshake;
+}
+
+// Called in every handshake when our certificate is wanted: whatever is newest then is shown.
+int ShowCertificate(SSL* ssl, void* /*unused*/) noexcept {
+  const Svid& svid = *HandshakeOf(ssl).state->svid;
+  const ListPtr issuers(sk_X509_new_null());
+  for (std::size_t i = 1; i < svid.chain.size(); ++i) {
+    if (sk_X509_push(issuers.get(), svid.chain[i].get()) <= 0) return 0;
+  }
+  return SSL_use_cert_and_key(ssl, svid.chain.front().get(), svid.key.get(), issuers.get(), 1);
+}
+
+// The nearest X.509 error, from which OpenSSL chooses the alert that the peer sees.
+int VerifyError(const std::string& code) {
+  if (code == "expired") return X509_V_ERR_CERT_HAS_EXPIRED;
+  if (code == "not-yet-valid") return X509_V_ERR_CERT_NOT_YET_VALID;
+  if (code == "unknown-authority" || code == "unknown-trust-domain") {
+    return X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY;
+  }
+  return X509_V_ERR_CERT_REJECTED;
+}
+
+// Instead of OpenSSL's own verification.
+int Verify(X509_STORE_CTX* context, void* /*unused*/) noexcept {
+  const auto* const ssl = static_cast<const SSL*>(
+      X509_STORE_CTX_get_ex_data(context, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  Handshake& handshake = HandshakeOf(ssl);
+  const STACK_OF(X509)* const shown = X509_STORE_CTX_get0_untrusted(context);
+  std::vector<X509*> chain;
+  for (int i = 0; i < sk_X509_num(shown); ++i) chain.push_back(sk_X509_value(shown, i));
+  Result<SpiffeId> peer =
+      VerifyPeer(chain, *handshake.state, *handshake.policy, handshake.clock->UtcNow());
+  if (!peer.ok()) {
+    handshake.refusal = peer.status();
+    X509_STORE_CTX_set_error(context, VerifyError(StableCode(peer.status())));
+    return 0;
+  }
+  handshake.peer = *std::move(peer);
+  handshake.peer_not_after = NotAfter(*chain.front());
+  for (const X509* issuer : chain) {
+    handshake.peer_not_after = std::min(handshake.peer_not_after, NotAfter(*issuer));
+  }
+  X509_STORE_CTX_set_error(context, X509_V_OK);
+  return 1;
+}
+
+Status Configure(SSL_CTX* context) {
+  if (SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) != 1 ||
+      SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION) != 1 ||
+      SSL_CTX_set_ciphersuites(context, kCipherSuites) != 1) {
+    return absl::InternalError(StrCat("TLS: ", TakeOpenSslErrors()));
+  }
+  // A resumed session would skip the check of the peer.
+  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
+  SSL_CTX_set_num_tickets(context, 0);
+  SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+  SSL_CTX_set_cert_verify_callback(context, &Verify, nullptr);
+  SSL_CTX_set_cert_cb(context, &ShowCertificate, nullptr);
+  SSL_CTX_set_max_cert_list(context, kCertificatesBytesMax);
+  // A write that stands between two records may be repeated from anywhere: the caller's span does
+  // not move, but its parts do.
+  SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  SSL_CTX_set_read_ahead(context, 1);
+  SSL_CTX_set_default_read_buffer_len(context, kReadBufferBytes);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Result<SslPtr> TlsContext::Impl::NewConnection(Handshake& handshake) const {
+  handshake.state = source.Current();
+  CHECK(handshake.state != nullptr);
+  if (handshake.state->svid == nullptr) return absl::UnavailableError("no identity yet");
+  handshake.policy = &policy;
+  handshake.clock = &clock;
+  SslPtr ssl(SSL_new(context.get()));
+  if (!ssl || SSL_set_ex_data(ssl.get(), HandshakeSlot(), &handshake) != 1) {
+    return absl::InternalError(StrCat("TLS: ", TakeOpenSslErrors()));
+  }
+  return ssl;
+}
+
+TlsContext::TlsContext(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+TlsContext::~TlsContext() = default;
+
+Result<std::unique_ptr<TlsContext>> TlsContext::Create(const SvidSource& source, PeerPolicy policy,
+                                                       const Clock& clock) {
+  auto impl = std::make_unique<Impl>(source, std::move(policy), clock);
+  impl->context = SslContextPtr(SSL_CTX_new(TLS_method()));
+  if (!impl->context) return absl::InternalError(StrCat("TLS: ", TakeOpenSslErrors()));
+  RETURN_IF_ERROR(Configure(impl->context.get()));
+  return std::unique_ptr<TlsContext>(new TlsContext(std::move(impl)));
+}
+
+}  // namespace starling

@@ -1,0 +1,39 @@
+// What TlsContext and Stream share: the one SSL_CTX and what a handshake collects. Internal to
+// http/. Any thread; a Handshake belongs to its stream.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "base/owned.h"
+#include "http/tls.h"
+#include "openssl/ssl.h"
+
+namespace starling {
+
+using SslContextPtr = Owned<SSL_CTX, &SSL_CTX_free>;
+using SslPtr = Owned<SSL, &SSL_free>;
+
+// Lives at one address from SSL_new on: OpenSSL holds a pointer to it.
+struct Handshake {
+  std::shared_ptr<const IdentityState> state;  // one snapshot: what we show and whom we believe
+  const PeerPolicy* policy = nullptr;
+  const Clock* clock = nullptr;
+  Status refusal;  // why we refuse the peer
+  std::optional<SpiffeId> peer;
+  UtcTime peer_not_after;  // the earliest end in its chain
+};
+
+struct TlsContext::Impl {
+  Impl(const SvidSource& s, PeerPolicy p, const Clock& c)
+      : source(s), policy(std::move(p)), clock(c) {}
+  const SvidSource& source;
+  const PeerPolicy policy;
+  const Clock& clock;
+  SslContextPtr context;
+
+  // Fills `handshake` with a fresh snapshot and makes the SSL object that reports to it.
+  [[nodiscard]] Result<SslPtr> NewConnection(Handshake& handshake) const;
+};
+
+}  // namespace starling
