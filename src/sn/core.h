@@ -1,0 +1,109 @@
+// SnCore: the one writer of the ledger. It owns the replay and the decider; every append is checked
+// against the replay, decided upon, made durable and published in one go, so the entry that
+// completes a round and the round's close share one write to disk. Any thread; appends are
+// serialised by one lock, which is held over the disk on purpose: readers use the Feed and never
+// wait for it.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "crypto/ed25519.h"
+#include "identity/spiffe_id.h"
+#include "ledger/ledger.h"
+#include "protocol/replay.h"
+#include "protocol/sn_decider.h"
+#include "sn/feed.h"
+
+namespace starling {
+
+struct SnCoreOptions {
+  SnOptions decider;
+  bool auto_create = true;
+};
+
+class SnCore {
+ public:
+  struct Deps {
+    Ledger& ledger;
+    const Clock& clock;
+    const SigningKey& key;
+    Feed& feed;
+    Log log;
+    std::function<void()>
+        on_decided;  // after each decision: the time to wake at may be another one now
+  };
+  // Replays the whole ledger and publishes it.
+  static Result<std::unique_ptr<SnCore>> Open(const SnCoreOptions& options, const Deps& deps);
+  SnCore(const SnCore&) = delete;
+  SnCore& operator=(const SnCore&) = delete;
+
+  // Entry 0. FailedPrecondition when the ledger is not empty.
+  Status CreateLedger(const NodeName& name, const std::string& api_url);
+  // Is `key` the one of a joined SN?
+  [[nodiscard]] Status CheckJoined() const;
+
+  struct Appended {
+    Place end;
+    std::vector<std::string> ignored;                        // one a posted entry, "" when valid
+    std::vector<std::pair<ContractName, NodeName>> authors;  // who signed them
+  };
+  // What SLs say. All or nothing; refusals are those of CheckHeader. The very same bytes again are
+  // a success, so that an author whose answer was lost can repeat them.
+  Result<Appended> Append(std::span<const std::string> entries);
+
+  // An SL's claim, wrapped and appended. Codes: seen-too-old (the training was created just now, or
+  // began after the claim was signed), no-such-training, training-done, refused, split-ledger,
+  // bad-claim.
+  Result<Place> Enrol(const ContractName& contract, std::string_view claim, const SpiffeId& peer);
+
+  // What an operator says: contract-created, -reset, -amended, node-revoked. Answers the entry's
+  // position.
+  Result<Position> Operate(const ContractName& contract, Event event);
+
+  // Time has passed: decides again and appends what is due.
+  void OnTime();
+  [[nodiscard]] std::optional<Instant> wake_at() const;
+  // OK, or why nothing can be appended now.
+  [[nodiscard]] Status health() const;
+
+ private:
+  SnCore(const SnCoreOptions& options, const Deps& deps)
+      : options_(options), deps_(deps), decider_(options.decider) {}
+
+  Status ReloadLocked();
+  Verdict StageLocked(std::string entry);
+  Verdict StageOwnLocked(const ContractName& contract, Event event);
+  [[nodiscard]] std::string SignLocked(const ContractName& contract, Event event) const;
+  Status CheckRepeatLocked(std::span<const std::string> entries) const;
+  Status StagePostedLocked(std::span<const std::string> entries, Appended& out);
+  Status AutoCreateLocked(const ContractName& contract, const SpiffeId& peer);
+  void DecideLocked();
+  Status FlushLocked();
+  Status CommitLocked();
+  void PublishLocked();
+  void LogChangesLocked(const LedgerState& before) const;
+
+  const SnCoreOptions options_;
+  const Deps deps_;
+  mutable std::mutex mutex_;
+  Replay replay_;  // may be ahead of the ledger by `staged_`, never while the lock is free
+  SnDecider decider_;
+  Place committed_;  // the ledger's end
+  std::vector<std::string> staged_;
+  std::vector<EntryNote> notes_;  // of entries not yet published
+  std::vector<Waiting> waiting_;
+  std::optional<Instant> wake_at_;
+  Instant quiet_until_{};  // the decider is not heeded before
+  Status broken_;
+};
+
+}  // namespace starling

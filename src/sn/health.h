@@ -1,0 +1,59 @@
+// SnHealth: what the plain port 9464 answers about an SN: /startupz /livez /readyz /metrics. It
+// exists before the ledger is open, so that a slow start can be watched. Any thread; borrows what
+// it is shown.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/mailbox.h"
+#include "http/server.h"
+#include "identity/svid.h"
+#include "sn/api_json.h"
+#include "sn/feed.h"
+
+namespace starling {
+
+class SnHealth {
+ public:
+  struct Deps {
+    const Clock& clock;
+    const SvidSource& identity;
+    const Feed& feed;
+  };
+  // What only exists once the node has started; empty functions answer nothing.
+  struct Sources {
+    std::function<Status()> ledger;
+    std::function<HttpServerCounters()> api;
+    std::function<std::map<std::string, std::uint64_t>()> refused;
+  };
+  explicit SnHealth(const Deps& deps);
+  SnHealth(const SnHealth&) = delete;
+  SnHealth& operator=(const SnHealth&) = delete;
+
+  // What the start is busy with, for /readyz.
+  void SetStage(std::string stage);
+  void SetReady(Sources sources);
+  // Before what the sources borrow goes away.
+  void SetStopping();
+  [[nodiscard]] HttpResponse Handle(const HttpRequest& request, const std::stop_token& stop) const;
+
+ private:
+  struct State {
+    std::string stage = "starting";
+    bool ready = false;
+    bool started = false;
+    Sources sources;
+  };
+  [[nodiscard]] HttpResponse Ready() const;
+  [[nodiscard]] HttpResponse Metrics() const;
+
+  const Deps deps_;
+  Guarded<State> state_;
+  Router router_;
+};
+
+}  // namespace starling
