@@ -1,0 +1,168 @@
+#include "sl/learning_node.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <utility>
+
+#include "base/fs.h"
+#include "base/text.h"
+#include "http/health.h"
+#include "sl/node_loop.h"
+
+namespace starling {
+namespace {
+
+// A merge and its audit need the base and the model before it.
+constexpr std::size_t kKeepModelsMin = 2;
+
+Result<SnLinkOptions> LinkOptions(const LearningNodeConfig& config) {
+  SnLinkOptions options;
+  for (const std::string& url : config.sn_urls) {
+    ASSIGN_OR_RETURN(Endpoint endpoint, Endpoint::Parse(url));
+    options.sns.push_back(std::move(endpoint));
+  }
+  if (options.sns.empty())
+    return WithNext(WithCode(absl::InvalidArgumentError("no SN is named"), "no-sn"),
+                    "give --sn-ip (SN_NODE_IP)");
+  return options;
+}
+
+// A model from elsewhere, held from the start: training begins at its root.
+Status HoldInitial(const LearningNodeConfig& config, BlobStore& store, const Log& log) {
+  if (config.initial_file.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const Slice file, MapFile(config.initial_file));
+  RETURN_IF_ERROR(Annotate(Layout::Parse(file.bytes).status(), config.initial_file));
+  const LeafList leaves = LeavesOf(file.bytes);
+  const Digest root = RootOfLeaves(leaves);
+  store.Pin(root);
+  log.Info("initial model {}: {}", config.initial_file, RootText(root));
+  return store.KeepModel(RoundId{0}, root, file.bytes, leaves, true);
+}
+
+std::vector<std::pair<std::string, std::string>> ProgramEnvironment(const std::string& socket_path,
+                                                                    const std::string& contract) {
+  std::vector<std::pair<std::string, std::string>> environment = {{"STARLING_SOCKET", socket_path},
+                                                                  {"STARLING_CONTRACT", contract}};
+  // Its output goes through our pipes: without this Python would hold it back by the block.
+  if (std::getenv("PYTHONUNBUFFERED") == nullptr) environment.emplace_back("PYTHONUNBUFFERED", "1");
+  return environment;
+}
+
+PeerPolicy PolicyOf(const LearningNodeConfig& config,
+                    std::initializer_list<const std::vector<std::string>*> lists) {
+  PeerPolicy policy;
+  policy.trust_domains = config.trust_domains;
+  for (const auto* list : lists)
+    policy.paths.insert(policy.paths.end(), list->begin(), list->end());
+  return policy;
+}
+
+struct Networking {
+  std::unique_ptr<TlsContext> server_tls;
+  std::unique_ptr<TlsContext> sn_tls;
+  std::unique_ptr<TlsContext> peer_tls;
+};
+Result<Networking> MakeNetworking(const LearningNodeConfig& config, const LearningNodeDeps& deps) {
+  Networking net;
+  ASSIGN_OR_RETURN(net.server_tls,
+                   TlsContext::Create(deps.identity,
+                                      PolicyOf(config, {&config.sl_paths, &config.sn_paths,
+                                                        &config.operator_paths}),
+                                      deps.clock));
+  ASSIGN_OR_RETURN(
+      net.sn_tls,
+      TlsContext::Create(deps.identity, PolicyOf(config, {&config.sn_paths}), deps.clock));
+  ASSIGN_OR_RETURN(
+      net.peer_tls,
+      TlsContext::Create(deps.identity, PolicyOf(config, {&config.sl_paths}), deps.clock));
+  return net;
+}
+
+std::string Metrics(const HttpServer& server) {
+  const HttpServerCounters counters = server.counters();
+  std::string text =
+      StrCat("# TYPE starling_http_requests_total counter\nstarling_http_requests_total ",
+             counters.requests,
+             "\n# TYPE starling_http_bytes_out_total counter\nstarling_http_bytes_out_total ",
+             counters.bytes_out,
+             "\n# TYPE starling_http_bytes_in_total counter\nstarling_http_bytes_in_total ",
+             counters.bytes_in, "\n# TYPE starling_http_refused_total counter\n");
+  for (const auto& [reason, count] : counters.refused)
+    StrAppend(&text, "starling_http_refused_total{reason=\"", reason, "\"} ", count, "\n");
+  return text;
+}
+
+LearningNodeConfig WithDefaults(LearningNodeConfig config) {
+  if (config.sl_paths.empty()) config.sl_paths = {"*/sl"};
+  if (config.sn_paths.empty()) config.sn_paths = {"*/sn"};
+  if (config.operator_paths.empty()) config.operator_paths = {"*/operator", "*/swci"};
+  config.keep_models = std::max<std::size_t>(config.keep_models, kKeepModelsMin);
+  return config;
+}
+
+}  // namespace
+
+Result<int> RunLearningNode(const LearningNodeConfig& given, const LearningNodeDeps& deps,
+                            const std::stop_token& stop) {
+  const LearningNodeConfig config = WithDefaults(given);
+  RETURN_IF_ERROR(CheckName(config.name));
+  ASSIGN_OR_RETURN(SnLinkOptions link_options, LinkOptions(config));
+  RETURN_IF_ERROR(MakeDirectories(config.state_dir));
+  ASSIGN_OR_RETURN(const SigningKey key,
+                   SigningKey::LoadOrCreate(config.state_dir + "/ledger-key.pem", deps.random));
+  ASSIGN_OR_RETURN(const std::unique_ptr<BlobStore> store,
+                   BlobStore::Open(config.state_dir, config.keep_models));
+  RETURN_IF_ERROR(HoldInitial(config, *store, deps.log));
+  ASSIGN_OR_RETURN(const Networking net, MakeNetworking(config, deps));
+  HttpClient sn_client(*net.sn_tls, HttpClientOptions{});
+  HttpClientOptions peer_options;
+  peer_options.idle_timeout = config.stall_timeout;
+  HttpClient peers(*net.peer_tls, peer_options);
+
+  Board board;
+  BlobServer blob_server(
+      {board, *store, deps.clock, key.kid(), PolicyOf(config, {&config.operator_paths})});
+  HttpServerOptions http = config.http;
+  http.address = config.listen_address;
+  http.port = config.blob_port;
+  ASSIGN_OR_RETURN(const std::unique_ptr<HttpServer> server,
+                   HttpServer::Start(
+                       http, net.server_tls.get(),
+                       [&](const HttpRequest& request, const std::stop_token& s) {
+                         return blob_server.Handle(request, s);
+                       },
+                       deps.log.Named("swarm.http")));
+  HealthState health;
+  ASSIGN_OR_RETURN(const std::unique_ptr<HealthServer> health_server,
+                   HealthServer::Start(
+                       {config.listen_address, config.health_port}, health,
+                       [&server] { return Metrics(*server); }, deps.log.Named("swarm.http")));
+
+  const std::string socket_path =
+      config.socket_path.empty() ? config.state_dir + "/starling.sock" : config.socket_path;
+  const std::uint16_t port = config.advertise_port != 0 ? config.advertise_port : server->port();
+  NodeLoop loop({config, deps, key, peers, Endpoint{config.advertise_host, port}.Url(), board,
+                 *store, blob_server, health});
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<Bridge> bridge,
+      Bridge::Listen(
+          socket_path, [&loop](BridgeEvent event) { loop.FromBridge(std::move(event)); },
+          deps.log));
+  SnLink link(std::move(link_options), sn_client, deps.clock, deps.log.Named("swarm.SN"),
+              [&loop](SnEvent event) { loop.Post(LoopEvent{std::move(event)}); });
+  loop.Connect(link, *bridge);
+  health.set_started();
+  if (deps.on_ready) deps.on_ready(server->port(), health_server->port());
+  deps.log.Info("Opening pipes to communicate with user container ...");
+
+  std::unique_ptr<Program> program;  // Ends before the loop and the bridge do.
+  if (!config.program.empty()) {
+    ASSIGN_OR_RETURN(
+        program, Program::Start(config.program, ProgramEnvironment(socket_path, config.contract),
+                                config.program_grace,
+                                [&loop](ProgramEnd end) { loop.Post(LoopEvent{std::move(end)}); }));
+  }
+  return loop.Run(stop);
+}
+
+}  // namespace starling

@@ -1,0 +1,108 @@
+// How a node ends: with its program, with the training, or with an error.
+#include <utility>
+
+#include "base/fs.h"
+#include "base/text.h"
+#include "crypto/json.h"
+#include "sl/node_loop.h"
+
+namespace starling {
+namespace {
+
+constexpr Duration kAwayWithin = 2s;  // to say node-away
+
+}  // namespace
+
+void NodeLoop::Handle(ProgramEnd end) {
+  program_end_ = std::move(end);
+  if (!program_end_->last_lines.empty()) program_lines_ = program_end_->last_lines;
+  if (failure_) return;  // Tick() goes on.
+  const int code = program_end_->exit_code;
+  const std::string how = program_end_->signal != 0
+                              ? StrCat("was killed by signal ", program_end_->signal)
+                              : StrCat("ended with exit code ", code);
+  if (finished_) {  // The SL goes on until the training is over.
+    if (code != 0) parts_.deps.log.Error("the program {} after its training had finished", how);
+    StartFetchIfDue();
+    return LeaveIfOver();
+  }
+  if (!synced_) {
+    return ProgramFailed(
+        WithNext(WithCode(absl::AbortedError(StrCat("the program ", how, " without a single sync")),
+                          "no-sync"),
+                 "does it pass the swarm callback to its training?"));
+  }
+  ProgramFailed(
+      WithCode(absl::AbortedError(StrCat("the program ", how, " before its training was over")),
+               "program-ended"));
+}
+
+// A child until its end is known, another program until it has closed its session.
+bool NodeLoop::ProgramRuns() const {
+  return parts_.config.program.empty() ? session_ != nullptr && !bridge_closed_ : !program_end_;
+}
+
+void NodeLoop::ProgramFailed(const Status& why) {
+  if (!program_lines_.empty()) {
+    parts_.deps.log.Error("the last lines of the program:");
+    for (const std::string& line : program_lines_)
+      parts_.deps.log.Error("  {}", Printable(line, 500));
+  }
+  parts_.deps.log.Error("{}", ErrorLine(why, "starling sl"));
+  SayAway();
+  exit_ = program_end_ && program_end_->exit_code != 0 ? program_end_->exit_code : 1;
+}
+
+void NodeLoop::Fail(Status why) {
+  if (failure_ || exit_) return;
+  static_cast<void>(bridge_->Send(ErrorFrame(why, "starling sl")));
+  failure_ = std::move(why);
+  failing_until_ = parts_.deps.clock.Now() + parts_.config.program_grace;
+  transfer_ = {};
+  SayAway();
+}
+
+// Tells the others that this node leaves before the end, if it takes part at all.
+void NodeLoop::SayAway() {
+  const Contract* const now = contract();
+  const Node* const me = now == nullptr ? nullptr : now->Find(NodeName{parts_.config.name});
+  if (me == nullptr || !me->present || now->phase == Phase::kDone ||
+      !(me->key == parts_.key.public_key()))
+    return;
+  Do(AppendEffect{NodeAway{NodeName{parts_.config.name}}});
+  link_->Flush(kAwayWithin);
+}
+
+void NodeLoop::Do(const ExitEffect& effect) {
+  if (!effect.good) {
+    return Fail(WithNext(WithCode(absl::AbortedError(effect.summary), "left"),
+                         "start this node again to take part anew"));
+  }
+  over_ = true;
+  parts_.deps.log.Info("{}", effect.summary);
+  WriteResult();
+  LeaveIfOver();
+}
+
+// The training is over and the program has ended, or closed its session: nothing is left to do.
+void NodeLoop::LeaveIfOver() {
+  if (!over_ || ProgramRuns()) return;
+  exit_ = program_end_ ? program_end_->exit_code : (program_raised_ ? 1 : 0);
+}
+
+void NodeLoop::WriteResult() {
+  const Contract* const now = contract();
+  const std::optional<BlobStore::Kept> kept = parts_.store.FindModel(*now->base);
+  Json result = {
+      {"training", session_->contract.value()}, {"node", parts_.config.name},
+      {"instance", now->instance.value()},      {"rounds", now->sealed_round->value() + 1},
+      {"root", RootText(*now->base)},           {"model", kept ? kept->path : ""},
+      {"same_on", now->holders.size()},         {"nodes", now->nodes.size()}};
+  if (result_ && result_->loss) result["loss"] = *result_->loss;
+  if (result_ && result_->metric) result["metric"] = *result_->metric;
+  const std::string path = parts_.config.state_dir + "/result.json";
+  if (const Status written = WriteFileDurably(path, result.dump(2) + "\n"); !written.ok())
+    parts_.deps.log.Error("{}", ErrorLine(written, "starling sl"));
+}
+
+}  // namespace starling

@@ -1,0 +1,69 @@
+// SnLink: this SL's line to the SNs: a thread that tails the log (verified head by head) and one
+// that sends what was signed, in order, the same bytes until it is in the log. Several SNs are
+// tried in turn. Construct, then destroy to stop; Send* from any thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mailbox.h"
+#include "http/client.h"
+#include "ledger/ledger.h"
+#include "protocol/ids.h"
+
+namespace starling {
+
+struct LedgerNews {
+  std::vector<LedgerRecord> records;
+};
+// The SN refused for good: what was sent and why. `enrol`: it was an enrolment.
+struct SnRefusal {
+  bool enrol = false;
+  Status why;
+};
+// The enrolment was signed too early; sign it again once the log has grown.
+struct EnrolAgain {};
+// A statement was stored and is void by now, or says something the log says already.
+struct SnIgnored {
+  std::string reason;
+};
+using SnEvent = std::variant<LedgerNews, SnRefusal, EnrolAgain, SnIgnored>;
+
+struct SnLinkOptions {
+  std::vector<Endpoint> sns;  // at least one
+  Duration poll = 20s;        // how long one tail request waits at the SN
+  Duration retry_first = 100ms;
+  Duration retry_max = 5s;
+};
+
+class SnLink {
+ public:
+  // `on_event` runs on the link's threads. Borrows client and clock.
+  SnLink(SnLinkOptions options, HttpClient& client, const Clock& clock, Log log,
+         std::function<void(SnEvent)> on_event);
+  SnLink(const SnLink&) = delete;
+  SnLink& operator=(const SnLink&) = delete;
+  ~SnLink();
+
+  void SendEntry(std::string jws);
+  void SendEnrolment(const ContractName& contract, std::string claim);
+  // Returns once everything sent so far is in the log or refused, or after `span`.
+  void Flush(Duration span);
+  // The newest place read, as the header Starling-Seen shows it.
+  [[nodiscard]] std::string Seen() const;
+  // Who asks, for LIST NODES at the SN: "<training>/<node>".
+  void SetNode(std::string node);
+  // "" while the SN answers; else what is wrong and since when.
+  [[nodiscard]] std::string Trouble() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace starling
