@@ -1,0 +1,1 @@
+"""Where the 2.x API keeps its base class: swarmlearning.client.swarm."""
