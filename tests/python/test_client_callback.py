@@ -275,6 +275,15 @@ def test_what_can_be_cast_is_taken_and_an_unknown_parameter_is_told(monkeypatch)
     assert shows(callback.log.lines, "warning: SwarmCallback does not know the parameter syncFreq")
 
 
+def test_a_program_that_names_no_training_takes_part_in_the_sls(monkeypatch):
+    monkeypatch.setenv("SWARM_LOOPBACK", "true")
+    monkeypatch.setenv("STARLING_CONTRACT", "spring")
+    assert Callback(1, 1)._settings.contract == "spring"
+    assert Callback(1, 1, "winter")._settings.contract == "winter"
+    monkeypatch.delenv("STARLING_CONTRACT")
+    assert Callback(1, 1)._settings.contract == "defaultbb.cqdb.sml.hpe"
+
+
 def test_loopback_trains_without_an_sl(monkeypatch):
     monkeypatch.setenv("SWARM_LOOPBACK", "TRUE")
     monkeypatch.setenv("STARLING_SOCKET", "/nowhere/starling.sock")

@@ -1,4 +1,6 @@
 """SwarmCallbackBase: the 2.x extension point. The faces tf and pyt are its subclasses."""
+import os
+
 from starling import SwarmError
 from starling._callback import TEXTS_2, Engine, Journal, default_logger
 from starling._settings import DEFAULT_CONTRACT, loopback, validate
@@ -32,6 +34,8 @@ class SwarmCallbackBase:
         for name in params:
             if name not in KNOWN:
                 self._journal.say("warning", "SwarmCallback does not know the parameter %s: it has no effect" % name)
+        if trainingContract == DEFAULT_CONTRACT:  # The program names none: the SL beside it knows which.
+            trainingContract = os.environ.get("STARLING_CONTRACT") or DEFAULT_CONTRACT
         self._given = dict(params, syncFrequency=syncFrequency, minPeers=minPeers, trainingContract=trainingContract)
         self._settings = validate(self._given, self._journal.fail, self._platforms, self._weight_least)
         self._engine = self._validation = None
