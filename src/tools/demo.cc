@@ -16,6 +16,7 @@ namespace {
 
 using Environment = std::vector<std::pair<std::string, std::string>>;
 constexpr std::string_view kAccuracyMark = "final test accuracy: ";
+constexpr std::string_view kSystemData = "/usr/share/datasets/fashion-mnist";  // Debian's package
 constexpr Duration kAloneWithin = 600s;
 
 struct Plan {
@@ -42,7 +43,7 @@ Result<Plan> MakePlan(const DemoOptions& options) {
   ASSIGN_OR_RETURN(const std::string seed, Setting(settings, "seed"));
   plan.environment = {
       {"PYTHONPATH", StrCat(options.home, "/python:", options.home, "/python/faces")},
-      {"DATA_DIR", options.data_dir},
+      {"DATA_DIR", options.data_dir.empty() ? std::string(kSystemData) : options.data_dir},
       {"SITES", StrCat(options.nodes)},
       {"SAMPLES", samples},
       {"MAX_EPOCHS", epochs},
@@ -157,8 +158,9 @@ Status Demo(const DemoOptions& options, const ToolContext& context) {
                    FreshDirectory(options.directory, "starling-demo", context));
   const Instant begin = context.clock.Now();
   std::cout << options.nodes
-            << " sites, Fashion-MNIST, each with three times as many images of its own three "
-               "classes as of the others\n\n"
+            << " sites, Fashion-MNIST, at each three classes have three times as many images as "
+               "the other "
+               "seven\n\n"
             << "1. Each site alone (its own data only)\n"
             << std::flush;
   ASSIGN_OR_RETURN(const std::vector<double> alone, TrainAlone(options, plan, directory, context));
