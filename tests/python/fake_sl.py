@@ -165,17 +165,17 @@ class FakeSwarm:
                 return
             self.before_merge()
             over = all(o["type"] == "finish" for o in self._offers.values()) or self.round + 1 == self.rounds
-            root = self._merge()
+            root, number = self._merge(), self.round
+            self.roots.append(root)  # before any program hears of it
+            self.round += 1
             asked = [o for o, s in self._offers.items() if s["type"] == "sync" or over]
             for one in asked:
-                merged = {"type": "merged", "round": self.round, "root": root, "counted": True, "over": over,
+                merged = {"type": "merged", "round": number, "root": root, "counted": True, "over": over,
                           "next_interval": one.frames[0]["rules"]["sync_interval"], "participants": [s.name for s in self.sls],
                           "same_on": len(self.sls), "nodes": len(self.sls)}
                 if self._offers[one]["type"] == "sync":
                     del self._offers[one]
                 one.send(dict(merged, **self.override))
-            self.round += 1
-            self.roots.append(root)
 
     def _merge(self):
         for place in self.sls[0].places:
