@@ -41,6 +41,7 @@ class Ledger {
   // over the limits (kEntryTextMax, kAppendBytesMax) and a full or broken disk are errors, and then
   // nothing was appended.
   virtual Result<LedgerEnd> Append(std::span<const std::string> entries) = 0;
+  // In order, from position `from` (≥ 0) on; none when the log ends before it.
   [[nodiscard]] virtual Result<std::vector<LedgerRecord>> Read(
       std::int64_t from, const LedgerReadOptions& options) const = 0;
   [[nodiscard]] virtual LedgerEnd End() const = 0;

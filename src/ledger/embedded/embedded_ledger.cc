@@ -1,17 +1,20 @@
 // The embedded home: one SQLite file at the sentinel. WAL and synchronous=FULL: an append is on the
 // disk when it returns. One row an entry; a row's checksum chains over head and time, so a changed
 // time stamp shows too.
+#include "ledger/embedded/embedded_ledger.h"
+
 #include <fcntl.h>
 #include <sys/file.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <condition_variable>
 #include <filesystem>
 #include <mutex>
+#include <system_error>
 
 #include "base/owned.h"
 #include "crypto/running_head.h"
-#include "ledger/ledger.h"
 #include "ledger/limits.h"
 #include "sqlite3.h"
 
@@ -50,6 +53,8 @@ Status Execute(sqlite3* connection, const char* sql, const std::string& path) {
              ? absl::OkStatus()
              : FromSqlite(connection, path);
 }
+
+std::string ErrnoText() { return std::generic_category().message(errno); }
 
 Result<Query> Prepare(sqlite3* connection, const char* sql, const std::string& path) {
   sqlite3_stmt* raw = nullptr;
@@ -122,7 +127,7 @@ Result<Chain> Walk(sqlite3* connection, const std::string& path,
     const int step = sqlite3_step(query.get());
     if (step == SQLITE_DONE) return chain;
     if (step != SQLITE_ROW)
-      return Annotate(FromSqlite(connection, path), StrCat("after entry ", chain.end.position));
+      return Annotate(FromSqlite(connection, path), StrCat("entry ", chain.end.position + 1));
     ASSIGN_OR_RETURN(Row row, ReadRow(query.get(), path));
     const LedgerRecord& record = row.record;
     if (record.position != chain.end.position + 1)
@@ -137,47 +142,65 @@ Result<Chain> Walk(sqlite3* connection, const std::string& path,
   }
 }
 
+Status CheckFormat(sqlite3* connection, const std::string& path) {
+  ASSIGN_OR_RETURN(const Query format, Prepare(connection, "SELECT format FROM meta", path));
+  const int step = sqlite3_step(format.get());
+  if (step == SQLITE_ROW && sqlite3_column_int(format.get(), 0) == kFormat) return absl::OkStatus();
+  if (step != SQLITE_ROW && step != SQLITE_DONE) return FromSqlite(connection, path);
+  return WithNext(
+      WithCode(absl::FailedPreconditionError(StrCat(path, ": a ledger of another release")),
+               "ledger-format"),
+      "use the release that wrote it");
+}
+
+// A connection that only reads, also where the folder may not be written to: SQLite would put a
+// shared index of the write-ahead log there, and needs none when there is no such log.
+Result<Connection> OpenToRead(const std::string& path) {
+  ASSIGN_OR_RETURN(Connection connection, OpenConnection(path, SQLITE_OPEN_READONLY));
+  const Status status = CheckFormat(connection.get(), path);
+  if (status.ok()) return connection;
+  std::error_code error;
+  if (sqlite3_errcode(connection.get()) != SQLITE_CANTOPEN ||
+      std::filesystem::exists(path + "-wal", error)) {
+    return status;
+  }
+  std::string uri = "file:";
+  for (const char c : std::filesystem::absolute(path).string()) {
+    if (c == '?' || c == '#' || c == '%') {
+      StrAppend(&uri, '%', HexEncode(AsBytes({&c, 1})));
+    } else {
+      uri.push_back(c);
+    }
+  }
+  ASSIGN_OR_RETURN(Connection still,
+                   OpenConnection(uri + "?immutable=1", SQLITE_OPEN_READONLY | SQLITE_OPEN_URI));
+  RETURN_IF_ERROR(CheckFormat(still.get(), path));
+  return still;
+}
+
 class EmbeddedLedger final : public Ledger {
  public:
   EmbeddedLedger(std::string path, const Clock& clock) : path_(std::move(path)), clock_(clock) {}
 
-  Status Open() {
-    lock_ = UniqueFd(open((path_ + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
-    if (!lock_.valid()) return absl::UnavailableError(StrCat(path_, ".lock: cannot be created"));
-    if (flock(lock_.get(), LOCK_EX | LOCK_NB) != 0) {
-      return WithNext(WithCode(absl::FailedPreconditionError(
-                                   StrCat(path_, ": another process has this ledger open")),
-                               "ledger-locked"),
-                      "stop the other network node, or give this one another --state-dir");
-    }
+  Status Open(const EmbeddedLedgerOptions& options) {
+    RETURN_IF_ERROR(Lock());
     ASSIGN_OR_RETURN(writer_, OpenConnection(path_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
-    RETURN_IF_ERROR(
-        Execute(writer_.get(), "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL", path_));
-    RETURN_IF_ERROR(Execute(
-        writer_.get(),
-        "CREATE TABLE IF NOT EXISTS meta(format INTEGER NOT NULL);"
-        "INSERT INTO meta SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM meta);"
-        "CREATE TABLE IF NOT EXISTS entries(position INTEGER PRIMARY KEY, time_unix_ms INTEGER NOT "
-        "NULL, head BLOB NOT NULL, entry BLOB NOT NULL, checksum BLOB NOT NULL)",
-        path_));
-    ASSIGN_OR_RETURN(const Query format, Prepare(writer_.get(), "SELECT format FROM meta", path_));
-    if (sqlite3_step(format.get()) != SQLITE_ROW ||
-        sqlite3_column_int(format.get(), 0) != kFormat) {
-      return WithNext(absl::FailedPreconditionError(StrCat(path_, ": a ledger of another release")),
-                      "use the release that wrote it");
-    }
+    RETURN_IF_ERROR(SetUp());
     ASSIGN_OR_RETURN(chain_, Walk(writer_.get(), path_, nullptr));
     ASSIGN_OR_RETURN(
         insert_, Prepare(writer_.get(), "INSERT INTO entries VALUES(?1, ?2, ?3, ?4, ?5)", path_));
     ASSIGN_OR_RETURN(reader_, OpenConnection(path_, SQLITE_OPEN_READONLY));
     ASSIGN_OR_RETURN(select_, Prepare(reader_.get(), kSelect, path_));
-    return absl::OkStatus();
+    if (options.pages_max == 0) return absl::OkStatus();
+    return Execute(writer_.get(), StrCat("PRAGMA max_page_count=", options.pages_max).c_str(),
+                   path_);
   }
 
   Result<LedgerEnd> Append(std::span<const std::string> entries) override {
     RETURN_IF_ERROR(CheckAppend(entries));
-    const std::scoped_lock write(
-        write_mutex_);  // One writer; readers have a connection of their own.
+    // One writer; readers have a connection of their own.
+    const std::scoped_lock write(write_mutex_);
+    RETURN_IF_ERROR(broken_);
     RETURN_IF_ERROR(Execute(writer_.get(), "BEGIN IMMEDIATE", path_));
     Chain chain = chain_;
     LedgerEnd first;
@@ -192,6 +215,11 @@ class EmbeddedLedger final : public Ledger {
     }
     if (status.ok()) status = Execute(writer_.get(), "COMMIT", path_);
     if (!status.ok()) {
+      // What the disk did not take once it may claim to have the next time: nobody knows any more
+      // what is on it.
+      if (sqlite3_errcode(writer_.get()) == SQLITE_IOERR) {
+        broken_ = WithNext(status, "look at the disk, then start this node again");
+      }
       static_cast<void>(sqlite3_exec(writer_.get(), "ROLLBACK", nullptr, nullptr, nullptr));
       return status;
     }
@@ -204,6 +232,7 @@ class EmbeddedLedger final : public Ledger {
   Result<std::vector<LedgerRecord>> Read(std::int64_t from,
                                          const LedgerReadOptions& options) const override {
     if (from < 0) return absl::InvalidArgumentError("a position is 0 or more");
+    const std::int64_t last = End().position;  // never more than was said to be there
     const std::scoped_lock lock(read_mutex_);
     sqlite3_bind_int64(select_.get(), 1, from);
     sqlite3_bind_int64(select_.get(), 2, static_cast<std::int64_t>(options.entries_max));
@@ -218,7 +247,7 @@ class EmbeddedLedger final : public Ledger {
       }
       Result<Row> row = ReadRow(select_.get(), path_);
       status = row.status();
-      if (!status.ok()) break;
+      if (!status.ok() || row->record.position > last) break;
       bytes += row->record.entry.size();
       if (!out.empty() && bytes > options.bytes_max) break;
       out.push_back(std::move(row->record));
@@ -242,6 +271,40 @@ class EmbeddedLedger final : public Ledger {
   }
 
  private:
+  Status Lock() {
+    const std::string path = path_ + ".lock";
+    lock_ = UniqueFd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+    if (!lock_.valid()) return absl::UnavailableError(StrCat(path, ": ", ErrnoText()));
+    if (flock(lock_.get(), LOCK_EX | LOCK_NB) == 0) return absl::OkStatus();
+    if (errno != EWOULDBLOCK) return absl::UnavailableError(StrCat(path, ": ", ErrnoText()));
+    return WithNext(WithCode(absl::FailedPreconditionError(
+                                 StrCat(path_, ": another process has this ledger open")),
+                             "ledger-locked"),
+                    "stop the other network node, or give this one another --state-dir");
+  }
+
+  Status SetUp() {
+    {
+      ASSIGN_OR_RETURN(const Query mode, Prepare(writer_.get(), "PRAGMA journal_mode=WAL", path_));
+      if (sqlite3_step(mode.get()) != SQLITE_ROW) return FromSqlite(writer_.get(), path_);
+      const auto* const answer = static_cast<const char*>(sqlite3_column_blob(mode.get(), 0));
+      if (answer == nullptr || std::string_view(answer) != "wal") {
+        return WithNext(absl::FailedPreconditionError(
+                            StrCat(path_, ": this file system takes no write-ahead log")),
+                        "put the state directory on a local disk");
+      }
+    }
+    RETURN_IF_ERROR(Execute(
+        writer_.get(),
+        "PRAGMA synchronous=FULL;"
+        "CREATE TABLE IF NOT EXISTS meta(format INTEGER NOT NULL);"
+        "INSERT INTO meta SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM meta);"
+        "CREATE TABLE IF NOT EXISTS entries(position INTEGER PRIMARY KEY, time_unix_ms INTEGER NOT "
+        "NULL, head BLOB NOT NULL, entry BLOB NOT NULL, checksum BLOB NOT NULL)",
+        path_));
+    return CheckFormat(writer_.get(), path_);
+  }
+
   Status Insert(const Chain& chain, const std::string& entry) {
     sqlite3_stmt* const insert = insert_.get();
     sqlite3_bind_int64(insert, 1, chain.end.position);
@@ -267,21 +330,28 @@ class EmbeddedLedger final : public Ledger {
   mutable std::mutex read_mutex_;
   mutable std::mutex end_mutex_;
   mutable std::condition_variable_any grown_;
-  Chain chain_;  // written under both write_mutex_ and end_mutex_
+  Status broken_;  // under write_mutex_
+  Chain chain_;    // written under both write_mutex_ and end_mutex_
 };
 
 }  // namespace
 
-Result<std::unique_ptr<Ledger>> OpenEmbeddedLedger(const std::string& path, const Clock& clock) {
+Result<std::unique_ptr<Ledger>> OpenEmbeddedLedger(const std::string& path, const Clock& clock,
+                                                   const EmbeddedLedgerOptions& options) {
   auto ledger = std::make_unique<EmbeddedLedger>(path, clock);
-  RETURN_IF_ERROR(ledger->Open());
+  RETURN_IF_ERROR(ledger->Open(options));
   return std::unique_ptr<Ledger>(std::move(ledger));
 }
 
+Result<std::unique_ptr<Ledger>> OpenEmbeddedLedger(const std::string& path, const Clock& clock) {
+  return OpenEmbeddedLedger(path, clock, {});
+}
+
 Result<std::vector<LedgerRecord>> ReadEmbeddedLedger(const std::string& path) {
-  if (std::error_code error; !std::filesystem::is_regular_file(path, error))
+  if (std::error_code error; !std::filesystem::is_regular_file(path, error)) {
     return absl::NotFoundError(StrCat(path, ": no such file"));
-  ASSIGN_OR_RETURN(const Connection connection, OpenConnection(path, SQLITE_OPEN_READONLY));
+  }
+  ASSIGN_OR_RETURN(const Connection connection, OpenToRead(path));
   std::vector<LedgerRecord> records;
   RETURN_IF_ERROR(Walk(connection.get(), path, &records).status());
   return records;
