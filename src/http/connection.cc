@@ -70,7 +70,7 @@ bool Connection::HeadFailed(const Status& status) {
 Status Connection::ReadBody(std::uint64_t size, std::string& body) {
   stream_.set_deadline_in(context_.options.body_timeout);
   body.resize(size);
-  const Status status = ReadExactly(stream_, input_, std::as_writable_bytes(std::span(body)));
+  Status status = ReadExactly(stream_, input_, std::as_writable_bytes(std::span(body)));
   stream_.set_deadline_in(Duration::zero());
   if (absl::IsDeadlineExceeded(status)) {
     return WithCode(absl::DeadlineExceededError("the body came too slowly"), "too-slow");

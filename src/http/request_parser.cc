@@ -81,7 +81,7 @@ Result<std::map<std::string, std::string>> CollectFields(const Fields& fields) {
   std::size_t count = 0;
   for (const auto& field : fields) {
     if (++count > kFieldsMax) return Malformed("too many header fields");
-    std::string name = Lower(View(field.name_string()));
+    const std::string name = Lower(View(field.name_string()));
     const std::string_view value = View(field.value());
     const auto [at, fresh] = headers.try_emplace(name, value);
     if (fresh) continue;
@@ -118,12 +118,12 @@ Result<std::map<std::string, std::string>> ParseQuery(std::string_view text) {
     const std::string_view pair = text.substr(0, text.find('&'));
     text.remove_prefix(std::min(pair.size() + 1, text.size()));
     const std::size_t equals = std::min(pair.find('='), pair.size());
-    ASSIGN_OR_RETURN(std::string name, PercentDecode(pair.substr(0, equals)));
-    ASSIGN_OR_RETURN(std::string value,
+    ASSIGN_OR_RETURN(const std::string name, PercentDecode(pair.substr(0, equals)));
+    ASSIGN_OR_RETURN(const std::string value,
                      PercentDecode(pair.substr(std::min(equals + 1, pair.size()))));
     if (name.empty()) return Malformed("a query parameter without a name");
     if (query.size() == kParametersMax) return Malformed("too many query parameters");
-    if (!query.try_emplace(name, std::move(value)).second) {
+    if (!query.try_emplace(name, value).second) {
       return Malformed(StrCat("the query parameter ", Printable(name, 80), " stands twice"));
     }
   }

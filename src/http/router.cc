@@ -40,7 +40,7 @@ std::optional<std::map<std::string, std::string>> Match(const std::vector<std::s
 
 }  // namespace
 
-Router& Router::Add(std::string method, std::string pattern, RouteHandler handler) {
+Router& Router::Add(std::string method, const std::string& pattern, RouteHandler handler) {
   CHECK(pattern.starts_with('/'));
   std::vector<std::string> segments = Segments(pattern);
   for (const std::string& segment : segments)

@@ -70,7 +70,7 @@ struct RouteMatch {
 class Router {
  public:
   using RouteHandler = std::function<HttpResponse(const RouteMatch&)>;
-  Router& Add(std::string method, std::string pattern, RouteHandler handler);
+  Router& Add(std::string method, const std::string& pattern, RouteHandler handler);
   [[nodiscard]] HttpResponse Handle(const HttpRequest& request, const std::stop_token& stop) const;
 
  private:

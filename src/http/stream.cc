@@ -113,7 +113,7 @@ void Stream::Impl::Shut(bool by_token) {
 
 Status Stream::Impl::Wait(short events) const {
   if (!shut) {
-    const Status ready = WaitReady(wire.fd(), events, std::min(until, MomentIn(idle)));
+    Status ready = WaitReady(wire.fd(), events, std::min(until, MomentIn(idle)));
     if (!ready.ok()) return ready;
   }
   if (stopped) return absl::CancelledError("stopped");
@@ -186,8 +186,7 @@ Status Stream::Impl::HandshakeUntil(Moment handshake_until) {
     ERR_clear_error();
     const int done = SSL_do_handshake(ssl.get());
     if (done == 1) break;
-    const Status status = HandshakeFailure(SSL_get_error(ssl.get(), done));
-    if (!status.ok()) return status;
+    RETURN_IF_ERROR(HandshakeFailure(SSL_get_error(ssl.get(), done)));
   }
   RETURN_IF_ERROR(FlushAll());
   until = Moment::max();
@@ -197,11 +196,9 @@ Status Stream::Impl::HandshakeUntil(Moment handshake_until) {
 // OK: try again.
 Status Stream::Impl::HandshakeFailure(int ssl_error) {
   if (ssl_error == SSL_ERROR_WANT_READ || ssl_error == SSL_ERROR_WANT_WRITE) {
-    const Status status = AfterFailedCall(ssl_error);
-    return absl::IsDeadlineExceeded(status)
-               ? WithCode(absl::DeadlineExceededError("the TLS handshake took too long"),
-                          "too-slow")
-               : status;
+    Status status = AfterFailedCall(ssl_error);
+    if (!absl::IsDeadlineExceeded(status)) return status;
+    return WithCode(absl::DeadlineExceededError("the TLS handshake took too long"), "too-slow");
   }
   broken = true;
   const TlsTrouble trouble = TakeTrouble();
@@ -314,7 +311,7 @@ Result<std::unique_ptr<Stream>> Stream::Accept(UniqueFd socket, TlsContext* tls_
   if (tls_or_null == nullptr) return stream;
   RETURN_IF_ERROR(stream->impl_->SetUpTls(*tls_or_null, false, ""));
   stream->impl_->idle = handshake_timeout;
-  const Status status = stream->impl_->HandshakeUntil(MomentIn(handshake_timeout));
+  Status status = stream->impl_->HandshakeUntil(MomentIn(handshake_timeout));
   if (!status.ok()) {
     stream->CloseGently(kRefusalLinger);
     return status;
@@ -330,7 +327,7 @@ Result<std::size_t> Stream::ReadSome(MutableByteSpan out) {
 
 Status Stream::WriteAll(ByteSpan bytes) {
   if (!impl_->ssl) return impl_->WritePlain(bytes);
-  const Status status = impl_->WriteTls(bytes);
+  Status status = impl_->WriteTls(bytes);
   if (!absl::IsUnavailable(status) || impl_->broken || !impl_->is_client || impl_->heard)
     return status;
   // A refused client's write may fail before it has read why.

@@ -24,8 +24,8 @@ using ListPtr = Owned<STACK_OF(X509), &FreeList>;
 
 // The slot of an SSL object in which its Handshake is kept; one for the process.
 int HandshakeSlot() {
-  static const int slot = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
-  return slot;
+  static const int kSlot = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+  return kSlot;
 }
 
 Handshake& HandshakeOf(const SSL* ssl) {
@@ -61,6 +61,7 @@ int Verify(X509_STORE_CTX* context, void* /*unused*/) noexcept {
   Handshake& handshake = HandshakeOf(ssl);
   const STACK_OF(X509)* const shown = X509_STORE_CTX_get0_untrusted(context);
   std::vector<X509*> chain;
+  chain.reserve(static_cast<std::size_t>(std::max(0, sk_X509_num(shown))));
   for (int i = 0; i < sk_X509_num(shown); ++i) chain.push_back(sk_X509_value(shown, i));
   Result<SpiffeId> peer =
       VerifyPeer(chain, *handshake.state, *handshake.policy, handshake.clock->UtcNow());

@@ -46,7 +46,7 @@ long BioControl(BIO* bio, int command, long /*number*/, void* /*argument*/) {
 
 // One for the process; OpenSSL keeps no copy, so it stays.
 const BIO_METHOD* Method() {
-  static const BIO_METHOD* const method = [] {
+  static const BIO_METHOD* const kMethod = [] {
     BIO_METHOD* const made =
         BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "starling wire");
     CHECK(made != nullptr);
@@ -55,7 +55,7 @@ const BIO_METHOD* Method() {
     BIO_meth_set_ctrl(made, &BioControl);
     return made;
   }();
-  return method;
+  return kMethod;
 }
 
 }  // namespace

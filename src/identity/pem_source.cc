@@ -110,7 +110,7 @@ Result<std::shared_ptr<Svid>> ReadSvid(const PemFiles& files) {
 Status CheckOwnChain(const PemFiles& files, const IdentityState& state, UtcTime at) {
   std::vector<X509*> chain;
   for (const auto& certificate : state.svid->chain) chain.push_back(certificate.get());
-  const Status status = VerifyPeer(chain, state, PeerPolicy{{}, {"*"}}, at).status();
+  Status status = VerifyPeer(chain, state, PeerPolicy{{}, {"*"}}, at).status();
   if (status.ok()) return status;
   const std::string code = StableCode(status);
   std::string next = "have a new certificate issued";

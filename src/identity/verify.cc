@@ -129,6 +129,7 @@ std::string Joined(const std::vector<std::string>& items) {
 
 std::string HeldDomains(const IdentityState& state) {
   std::vector<std::string> names;
+  names.reserve(state.bundles.size());
   for (const auto& [name, bundle] : state.bundles) names.push_back(name);
   return Joined(names);
 }
