@@ -55,7 +55,7 @@ Status Allow(const PeerPolicy& policy, const HttpRequest& request, std::string_v
 }  // namespace
 
 SnApi::SnApi(SnApiOptions options, const Deps& deps)
-    : options_(std::move(options)), deps_(deps), started_(deps.clock.Now()) {
+    : options_(std::move(options)), deps_(deps), started_{deps.clock.Now(), deps.clock.UtcNow()} {
   AddReads();
   AddWrites();
 }
@@ -67,13 +67,14 @@ void SnApi::AddReads() {
     return answer.ok() ? *std::move(answer) : Problem(answer.status());
   });
   router_.Add("GET", "/v1/nodes", [this](const RouteMatch&) {
-    return JsonResponse(NodesJson(*deps_.feed.Current(), presence_, options_.self, Now()));
+    return JsonResponse(
+        NodesJson(*deps_.feed.Current(), presence_, options_.self, deps_.clock.UtcNow()));
   });
   router_.Add("GET", "/v1/contracts", [this](const RouteMatch&) {
     const std::shared_ptr<const Snapshot> snapshot = deps_.feed.Current();
     Json contracts = Json::array();
     for (const auto& [name, contract] : snapshot->state.contracts)
-      contracts.push_back(ContractJson(contract, *snapshot, Now()));
+      contracts.push_back(ContractJson(contract, *snapshot, started_));
     return JsonResponse({{"contracts", std::move(contracts)}});
   });
   router_.Add("GET", "/v1/contracts/{name}", [this](const RouteMatch& match) {
@@ -215,7 +216,7 @@ Result<HttpResponse> SnApi::GetContract(const RouteMatch& match) const {
                  "no-such-training"),
         "starling training list shows what there is");
   }
-  return JsonResponse(ContractJson(found->second, *snapshot, Now()));
+  return JsonResponse(ContractJson(found->second, *snapshot, started_));
 }
 
 Result<HttpResponse> SnApi::PostContracts(const RouteMatch& match) {
@@ -261,10 +262,10 @@ HttpResponse SnApi::GetStatus() const {
   const std::shared_ptr<const Snapshot> snapshot = deps_.feed.Current();
   Json contracts = Json::array();
   for (const auto& [name, contract] : snapshot->state.contracts)
-    contracts.push_back(ContractJson(contract, *snapshot, Now()));
+    contracts.push_back(ContractJson(contract, *snapshot, started_));
   return JsonResponse({{"sn", options_.self.name},
                        {"end", PlaceJson(snapshot->end)},
-                       {"uptime_ms", Millis(deps_.clock.Now() - started_)},
+                       {"uptime_ms", Millis(deps_.clock.Now() - started_.now)},
                        {"contracts", std::move(contracts)}});
 }
 

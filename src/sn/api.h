@@ -46,7 +46,6 @@ class SnApi {
  private:
   [[nodiscard]] HttpResponse Problem(const Status& status, const Json& extra = Json::object());
   [[nodiscard]] Status CheckSeenHeader(const HttpRequest& request) const;
-  [[nodiscard]] Moment Now() const { return {deps_.clock.Now(), deps_.clock.UtcNow()}; }
   void AddReads();
   void AddWrites();
   Result<HttpResponse> GetEntries(const RouteMatch& match);
@@ -59,7 +58,7 @@ class SnApi {
 
   const SnApiOptions options_;
   const Deps deps_;
-  const Instant started_;
+  const Moment started_;
   Presence presence_;
   Guarded<std::map<std::string, std::uint64_t>> refused_;
   Router router_;

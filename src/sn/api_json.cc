@@ -81,7 +81,7 @@ Json ContractJson(const Contract& contract, const Snapshot& snapshot, const Mome
 }
 
 Json NodesJson(const Snapshot& snapshot, const Presence& presence, const SnSelf& self,
-               const Moment& moment) {
+               UtcTime now) {
   Json nodes = Json::array();
   nodes.push_back({{"type", self.sentinel ? "SENTINEL" : "SN"},
                    {"name", self.name},
@@ -90,7 +90,7 @@ Json NodesJson(const Snapshot& snapshot, const Presence& presence, const SnSelf&
                    {"uuid", self.uuid},
                    {"parent", ""},
                    {"contract", ""},
-                   {"alive_unix_ms", UnixMs(moment.utc)}});
+                   {"alive_unix_ms", UnixMs(now)}});
   for (const auto& [contract_name, contract] : snapshot.state.contracts) {
     for (const auto& [name, node] : contract.nodes) {
       const Result<Endpoint> endpoint = Endpoint::Parse(node.blob_url);

@@ -13,7 +13,8 @@
 
 namespace starling {
 
-// Both clocks read at one moment: turns the decider's Instants into times for people.
+// Both clocks read at one moment, once a process: turns Instants into times for people, the same
+// Instant always into the same time.
 struct Moment {
   Instant now;
   UtcTime utc;
@@ -34,7 +35,7 @@ struct SnSelf {
 [[nodiscard]] Json ContractJson(const Contract& contract, const Snapshot& snapshot,
                                 const Moment& moment);
 [[nodiscard]] Json NodesJson(const Snapshot& snapshot, const Presence& presence, const SnSelf& self,
-                             const Moment& moment);
+                             UtcTime now);
 // `notes` empty: the entries as they stand; else one a record, and each entry is shown decoded.
 [[nodiscard]] Json EntriesJson(std::span<const LedgerRecord> records,
                                std::span<const EntryNote> notes);

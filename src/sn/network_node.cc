@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <map>
 #include <memory>
 #include <utility>
 
@@ -16,6 +15,7 @@
 #include "sn/core.h"
 #include "sn/feed.h"
 #include "sn/health.h"
+#include "sn/wait_reporter.h"
 
 namespace starling {
 namespace {
@@ -23,41 +23,12 @@ namespace {
 constexpr Duration kTick = 500ms;  // the longest the loop sleeps
 constexpr Duration kBreath =
     10ms;  // the shortest: a decider that always says "now" must not burn a core
-constexpr Duration kPatience =
-    5s;  // a wait older than this is worth a line, and then one every so often
 constexpr std::size_t kUuidBytesMax = 64;
 
 std::vector<std::string> OrDefault(std::vector<std::string> given,
                                    std::vector<std::string> fallback) {
   return given.empty() ? std::move(fallback) : std::move(given);
 }
-
-// Says now and then what a training waits for, once the wait is old. The loop's thread only.
-class WaitReporter {
- public:
-  void Report(const Snapshot& snapshot, const Moment& moment, const Log& log) {
-    std::map<ContractName, Instant> said;
-    for (const Waiting& waiting : snapshot.waiting) {
-      const auto before = said_.find(waiting.contract);
-      const Instant due = std::max(waiting.since + kPatience,
-                                   before == said_.end() ? Instant{} : before->second + kPatience);
-      if (moment.now < due) {
-        if (before != said_.end()) said.insert(*before);
-        continue;
-      }
-      said[waiting.contract] = moment.now;
-      std::string on;
-      for (const NodeName& name : waiting.on)
-        StrAppend(&on, on.empty() ? ", waits for " : ", ", name.value());
-      log.Info("training {}: {}{}, since {}; next: {}", waiting.contract.value(), waiting.what, on,
-               FormatLocalTime(moment.At(waiting.since)), waiting.next);
-    }
-    said_ = std::move(said);
-  }
-
- private:
-  std::map<ContractName, Instant> said_;
-};
 
 // Members are declared so that the servers, which use everything else, go first.
 class NetworkNode {
@@ -214,7 +185,10 @@ void NetworkNode::Run(const std::stop_token& stop) {
     Duration span = kTick;
     if (wake_at) span = std::clamp<Duration>(*wake_at - deps_.clock.Now(), kBreath, kTick);
     if (!kicks_.Pop(stop, span) && !stop.stop_requested()) core_->OnTime();
-    reporter.Report(*feed_.Current(), {deps_.clock.Now(), deps_.clock.UtcNow()}, log_);
+    for (const std::string& text :
+         reporter.Due(*feed_.Current(), {deps_.clock.Now(), deps_.clock.UtcNow()})) {
+      log_.Info("{}", text);
+    }
   }
   log_.Info("stopping");
 }
