@@ -230,6 +230,10 @@ HttpResponse BlobServer::RunLeaves(const RouteMatch& match) const {
 
 HttpResponse BlobServer::Progress(const RouteMatch& match) const {
   const std::shared_ptr<const Contract> contract = deps_.board.contract();
+  const std::optional<SpiffeId>& peer = match.request.peer;
+  if (!peer || !deps_.network_nodes.Allows(*peer)) {
+    if (const Status may = MayHaveModels(match.request); !may.ok()) return ProblemResponse(may);
+  }
   const Result<std::uint64_t> instance = ParseNumber(match.parameters.at("instance"));
   if (!instance.ok()) return ProblemResponse(instance.status());
   if (contract == nullptr || contract->instance.value() != static_cast<std::int64_t>(*instance))

@@ -20,8 +20,9 @@ struct BlobServerDeps {
   Board& board;
   const BlobStore& store;
   const Clock& clock;
-  std::string kid;       // of our ledger key
-  PeerPolicy operators;  // may list and fetch models
+  std::string kid;           // of our ledger key
+  PeerPolicy operators;      // may list and fetch models
+  PeerPolicy network_nodes;  // may ask for the progress
 };
 
 // What the program's `open` fixed: known only from then on.

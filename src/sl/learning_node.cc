@@ -120,8 +120,9 @@ Result<int> RunLearningNode(const LearningNodeConfig& given, const LearningNodeD
   HttpClient peers(*net.peer_tls, peer_options);
 
   Board board;
-  BlobServer blob_server(
-      {board, *store, deps.clock, key.kid(), PolicyOf(config, {&config.operator_paths})});
+  BlobServer blob_server({board, *store, deps.clock, key.kid(),
+                          PolicyOf(config, {&config.operator_paths}),
+                          PolicyOf(config, {&config.sn_paths})});
   HttpServerOptions http = config.http;
   http.address = config.listen_address;
   http.port = config.blob_port;

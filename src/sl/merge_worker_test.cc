@@ -367,8 +367,8 @@ TEST_F(AccessOverTheWireTest, MergedModelsAreForEnrolledNodesOnly) {
   EXPECT_EQ(enrolled->status, 206);
   EXPECT_EQ(enrolled->body, ToString(ByteSpan(base_).first(100)));
   for (const std::string& target :
-       {model, model + "/leaves", StrCat("/merge/4/3/", HexOf(job_.set), "/0"),
-        std::string("/v1/models")}) {
+       {model, model + "/leaves", std::string("/v1/progress/4"),
+        StrCat("/merge/4/3/", HexOf(job_.set), "/0"), std::string("/v1/models")}) {
     const auto answer = Ask(stranger, Leader(), target);
     ASSERT_TRUE(answer.ok()) << answer.status();
     EXPECT_EQ(answer->status, 403) << target;

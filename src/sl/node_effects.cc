@@ -174,7 +174,7 @@ void NodeLoop::Do(const AnswerEffect& effect) {
                                    {"participants", participants},
                                    {"same_on", effect.holders},
                                    {"nodes", effect.nodes}}));
-  if (effect.over) finished_ = true;
+  if (effect.over) finished_ = answered_over_ = true;
 }
 
 void NodeLoop::Do(const AttentionEffect& /*effect*/) {

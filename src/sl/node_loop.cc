@@ -228,6 +228,7 @@ void NodeLoop::SendOpenedIfEnrolled() {
   const Node* const me = now->Find(NodeName{parts_.config.name});
   if (me == nullptr || !(me->key == parts_.key.public_key())) return;
   opened_sent_ = true;
+  HoldIfKept(*now);
   program_waits_ = false;
   next_word_.reset();
   const SharedArenas& arenas = session_->arenas;
@@ -235,6 +236,16 @@ void NodeLoop::SendOpenedIfEnrolled() {
       OpenedFrame(*arenas.layout, arenas.update->arena_bytes(), NodeName{parts_.config.name},
                   session_->contract, now->round.value()),
       arenas.update->fd(), arenas.merged->fd()));
+}
+
+// A node that brings the newest model along (--initial, or from before a restart) says so: others
+// fetch it only from nodes that are known to hold it.
+void NodeLoop::HoldIfKept(const Contract& now) {
+  const NodeName self{parts_.config.name};
+  if (!now.sealed_round || !now.base || now.holders.contains(self) ||
+      !parts_.store.FindModel(*now.base))
+    return;
+  Do(AppendEffect{RoundMerged{*now.sealed_round, AttemptId{0}, Digest{}, *now.base, {}}});
 }
 
 void NodeLoop::HashAndPost(std::optional<FinishMode> finish, CheckinReport report) {
@@ -254,6 +265,13 @@ void NodeLoop::HashAndPost(std::optional<FinishMode> finish, CheckinReport repor
 }
 
 void NodeLoop::Handle(const HashedUpdate& hashed) {
+  if (answered_over_) {
+    static_cast<void>(bridge_->Send(ErrorFrame(
+        WithNext(WithCode(absl::FailedPreconditionError("this training is over"), "training-over"),
+                 "load the final model and end"),
+        "starling sl")));
+    return;
+  }
   if (program_waits_) {
     return Fail(WithCode(
         absl::FailedPreconditionError("the program sent sync or finish before it had the answer "
@@ -290,8 +308,19 @@ void NodeLoop::Handle(SnEvent event) {
     parts_.deps.log.Debug("the log ignored a statement of this node: {}", ignored->reason);
     return;
   }
+  if (const auto* enrolled = std::get_if<SnEnrolled>(&event)) {
+    enrolled_at_ = enrolled->position;
+    return TellEnrolled();
+  }
   enrol_again_ = true;  // Sign again when the log has grown to what the SN knows.
   if (decider_ && contract() != nullptr && replay_.place().position > enrol_seen_) SendEnrolment();
+}
+
+// The decider hears of its enrolment once the log is replayed up to that entry.
+void NodeLoop::TellEnrolled() {
+  if (!enrolled_at_ || replay_.place().position < *enrolled_at_) return;
+  enrolled_at_.reset();
+  Perform(decider_->OnEnrolled(state(), parts_.deps.clock.Now()));
 }
 
 void NodeLoop::OnNews(const LedgerNews& news) {
@@ -308,6 +337,7 @@ void NodeLoop::OnNews(const LedgerNews& news) {
   if (enrol_again_ && now != nullptr) SendEnrolment();
   SendOpenedIfEnrolled();
   Perform(decider_->OnLedger(state(), parts_.deps.clock.Now()));
+  TellEnrolled();
   ResolveLag(parts_.deps.clock.Now());
 }
 

@@ -115,6 +115,8 @@ class NodeLoop {
   void Do(const ExitEffect& effect);
   void SendEnrolment();
   void SendOpenedIfEnrolled();
+  void HoldIfKept(const Contract& now);
+  void TellEnrolled();
 
   [[nodiscard]] const LedgerState& state() const { return replay_.state(); }
   [[nodiscard]] const Contract* contract() const;
@@ -143,7 +145,8 @@ class NodeLoop {
   Guarded<std::shared_ptr<const Session>> session_shared_;
   bool opened_sent_ = false;
   bool enrol_again_ = false;
-  Position enrol_seen_{-1};  // the place of the last claim
+  std::optional<Position> enrolled_at_;  // accepted by the SN, not read in the log so far
+  Position enrol_seen_{-1};              // the place of the last claim
   std::uint64_t seq_ = 0;
   std::optional<OfferedUpdate> update_;
   std::uint64_t update_keep_ = 0;     // number of its keep job
@@ -153,7 +156,8 @@ class NodeLoop {
   bool program_waits_ = false;
   std::optional<Instant> next_word_;  // when the program hears next what it waits for
   bool synced_ = false;
-  bool finished_ = false;
+  bool finished_ = false;  // it asked to finish, or has the final model
+  bool answered_over_ = false;
   std::optional<ResultFrame> result_;
   std::vector<std::string> program_lines_;  // from a `log` frame or the program's end
   std::optional<ProgramEnd> program_end_;

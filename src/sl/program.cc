@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <condition_variable>
 #include <deque>
@@ -15,6 +16,7 @@
 #include <mutex>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #include "base/owned.h"
 #include "base/text.h"
@@ -39,32 +41,31 @@ Result<Pipe> MakePipe() {
   return Pipe{UniqueFd(fds[0]), UniqueFd(fds[1])};
 }
 
-// The last lines of a stream of bytes.
+// The last lines of both outputs, in the order in which they were completed.
 class Tail {
  public:
-  void Add(std::string_view bytes) {
+  void Add(std::size_t output, std::string_view bytes) {
     for (const char c : bytes) {
       if (c == '\n' || c == '\r') {
-        Flush();
-      } else if (line_.size() < kLineMax) {
-        line_.push_back(c);
+        Flush(output);
+      } else if (open_[output].size() < kLineMax) {
+        open_[output].push_back(c);
       }
     }
   }
   std::vector<std::string> Take() {
-    Flush();
+    for (std::size_t output = 0; output < open_.size(); ++output) Flush(output);
     return {lines_.begin(), lines_.end()};
   }
 
  private:
-  void Flush() {
-    if (line_.empty()) return;
-    lines_.push_back(std::move(line_));
-    line_.clear();
+  void Flush(std::size_t output) {
+    if (open_[output].empty()) return;
+    lines_.push_back(std::exchange(open_[output], {}));
     if (lines_.size() > kLinesKept) lines_.pop_front();
   }
   std::deque<std::string> lines_;
-  std::string line_;
+  std::array<std::string, 2> open_;  // the line that each output is in
 };
 
 // Our environment with additions, as execvpe wants it.
@@ -168,7 +169,7 @@ void Program::Impl::Watch() {
       }
       const std::string_view bytes(block, static_cast<std::size_t>(count));
       ForwardAll(i + 1, bytes);
-      tail.Add(bytes);
+      tail.Add(static_cast<std::size_t>(i), bytes);
     }
   }
   int status = 0;

@@ -69,7 +69,8 @@ class Site {
         party_(clock, MakeState(clock, authority, {&authority}, {.path = "/swarm/" + name + "/sl"}),
                PeerPolicy{{}, {"*/sl", "*/operator"}}),
         client_(*party_.tls, HttpClientOptions{}),
-        server_({board_, *store_, clock, key_.kid(), PeerPolicy{{}, {"*/operator"}}}) {
+        server_({board_, *store_, clock, key_.kid(), PeerPolicy{{}, {"*/operator"}},
+                 PeerPolicy{{}, {"*/sn"}}}) {
     arenas_.layout = std::move(layout);
     arenas_.update = *Arena::Create(arenas_.layout->size());
     arenas_.merged = *Arena::Create(arenas_.layout->size());

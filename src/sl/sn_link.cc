@@ -63,6 +63,12 @@ Result<std::vector<LedgerRecord>> ParseTail(const Json& answer, const Place& pla
   return records;
 }
 
+// The end of the log after what was sent; a position that is not one reads as the beginning.
+Position EndOf(const Json& answer) {
+  const Result<std::uint64_t> position = GetUint(answer, "position");
+  return Position{position.ok() ? static_cast<std::int64_t>(*position) : -1};
+}
+
 }  // namespace
 
 struct SnLink::Impl {
@@ -175,6 +181,7 @@ bool SnLink::Impl::SendOnce(const Outgoing& out, const std::stop_token& stop) {
   const Result<Json> answer = client.DoJson(Sn(), request, stop);
   if (answer.ok()) {
     Works();
+    if (out.enrol) on_event(SnEnrolled{EndOf(*answer)});
     if (Has(*answer, "ignored") && !answer->at("ignored").empty() &&
         answer->at("ignored")[0].is_string()) {
       if (std::string reason = answer->at("ignored")[0].get<std::string>(); !reason.empty())

@@ -26,13 +26,17 @@ struct SnRefusal {
   bool enrol = false;
   Status why;
 };
+// The SN has taken the enrolment; the log holds it at this position or before.
+struct SnEnrolled {
+  Position position;
+};
 // The enrolment was signed too early; sign it again once the log has grown.
 struct EnrolAgain {};
 // A statement was stored and is void by now, or says something the log says already.
 struct SnIgnored {
   std::string reason;
 };
-using SnEvent = std::variant<LedgerNews, SnRefusal, EnrolAgain, SnIgnored>;
+using SnEvent = std::variant<LedgerNews, SnRefusal, SnEnrolled, EnrolAgain, SnIgnored>;
 
 struct SnLinkOptions {
   std::vector<Endpoint> sns;  // at least one

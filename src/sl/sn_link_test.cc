@@ -1,0 +1,216 @@
+#include "sl/sn_link.h"
+
+#include "base/mailbox.h"
+#include "base/text.h"
+#include "crypto/json.h"
+#include "gmock/gmock.h"
+#include "http/http_testing.h"
+#include "http/socket.h"
+
+namespace starling {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// A log of texts, as an SN shows it.
+class ShownLog {
+ public:
+  void Add(const std::string& entry) {
+    head_ = NextHead(head_, entry);
+    entries_.push_back({{"position", entries_.size()},
+                        {"time_unix_ms", 1},
+                        {"head", HexOf(head_)},
+                        {"entry", entry}});
+  }
+  [[nodiscard]] Json Answer(std::size_t from, std::int64_t final_position) const {
+    Json shown = Json::array();
+    for (std::size_t i = from; i < entries_.size(); ++i) shown.push_back(entries_[i]);
+    const Json end = {{"position", static_cast<std::int64_t>(entries_.size()) - 1},
+                      {"head", HexOf(head_)}};
+    return {{"end", end},
+            {"final", {{"position", final_position}, {"head", HexOf(head_)}}},
+            {"entries", shown}};
+  }
+  [[nodiscard]] std::int64_t end() const { return static_cast<std::int64_t>(entries_.size()) - 1; }
+  std::vector<Json> entries_;
+
+ private:
+  Digest head_{};
+};
+
+class SnLinkTest : public HttpsTest {
+ protected:
+  SnLinkTest() {
+    log_.Add("first");
+    log_.Add("second");
+    StartServer(LocalOptions(), [this](const HttpRequest& request, const std::stop_token& stop) {
+      return Serve(request, stop);
+    });
+  }
+  HttpResponse Serve(const HttpRequest& request, const std::stop_token& stop) {
+    if (request.method == "POST") {
+      const std::scoped_lock lock(mutex_);
+      posted_.push_back(request.body);
+      headers_.push_back(request.headers);
+      if (answers_.empty()) return JsonResponse({{"position", 9}, {"head", HexOf({})}});
+      HttpResponse answer = std::move(answers_.front());
+      answers_.erase(answers_.begin());
+      return answer;
+    }
+    const auto from = static_cast<std::size_t>(std::stoul(request.query.at("from")));
+    if (from >= log_.entries_.size()) {  // Nothing more will come.
+      Mailbox<char> nobody;
+      static_cast<void>(nobody.Pop(stop, 60s));
+    }
+    return JsonResponse(log_.Answer(from, final_ < 0 ? log_.end() : final_));
+  }
+  void Connect(std::vector<Endpoint> sns = {}) {
+    if (sns.empty()) sns = {server_endpoint_};
+    SnLinkOptions options;
+    options.sns = std::move(sns);
+    options.retry_first = options.retry_max = 1ms;
+    link_ = std::make_unique<SnLink>(std::move(options), client_, clock_, Log(),
+                                     [this](SnEvent event) { events_.Push(std::move(event)); });
+  }
+  SnEvent Next() {
+    std::optional<SnEvent> event = events_.Pop({}, 60s);
+    EXPECT_TRUE(event.has_value());
+    return event ? *std::move(event) : SnEvent{EnrolAgain{}};
+  }
+  std::vector<std::string> Posted() {
+    const std::scoped_lock lock(mutex_);
+    return posted_;
+  }
+  static HttpResponse Refusal(absl::StatusCode code, const std::string& stable) {
+    return ProblemResponse(WithCode(Status(code, "no"), stable));
+  }
+
+  ShownLog log_;
+  std::int64_t final_ = -1;  // −1: the end
+  std::mutex mutex_;
+  std::vector<std::string> posted_;
+  std::vector<std::map<std::string, std::string>> headers_;
+  std::vector<HttpResponse> answers_;
+  Mailbox<SnEvent> events_;
+  HttpClient client_{*client_party_.tls, HttpClientOptions{}};
+  std::unique_ptr<SnLink> link_;  // last: it uses what is above
+};
+
+TEST_F(SnLinkTest, HandsOnTheLogThatItHasVerified) {
+  Connect();
+
+  const SnEvent event = Next();
+
+  const auto& records = std::get<LedgerNews>(event).records;
+  ASSERT_EQ(records.size(), 2U);
+  EXPECT_EQ(records[1].position, 1);
+  EXPECT_EQ(records[1].entry, "second");
+  EXPECT_EQ(link_->Trouble(), "");
+  EXPECT_EQ(link_->Seen(), StrCat("1:", HexOf(records[1].head)));
+}
+
+TEST_F(SnLinkTest, AHeadThatDoesNotFollowIsASplitLedger) {
+  log_.entries_[1]["head"] = HexOf({});
+  Connect();
+
+  const SnEvent event = Next();
+
+  EXPECT_EQ(StableCode(std::get<SnRefusal>(event).why), "split-ledger");
+}
+
+TEST_F(SnLinkTest, EntriesBeyondTheFinalPlaceWait) {
+  final_ = 0;
+  Connect();
+
+  const SnEvent event = Next();
+
+  ASSERT_EQ(std::get<LedgerNews>(event).records.size(), 1U);
+  EXPECT_THAT(link_->Seen(), HasSubstr("0:"));
+}
+
+TEST_F(SnLinkTest, SendsInOrderAndTheSameBytesUntilTheSnHasThem) {
+  answers_.push_back(Refusal(absl::StatusCode::kUnavailable, "ledger-unavailable"));
+  answers_.push_back(Refusal(absl::StatusCode::kInternal, "broken"));
+  Connect();
+
+  link_->SendEntry("one");
+  link_->SendEntry("two");
+  link_->Flush(60s);
+
+  EXPECT_THAT(Posted(), ElementsAre(R"({"entries":["one"]})", R"({"entries":["one"]})",
+                                    R"({"entries":["one"]})", R"({"entries":["two"]})"));
+}
+
+TEST_F(SnLinkTest, SaysWhoAsksAndWhatItHasSeen) {
+  Connect();
+  static_cast<void>(Next());
+  link_->SetNode("t/a");
+
+  link_->SendEntry("one");
+  link_->Flush(60s);
+
+  const std::scoped_lock lock(mutex_);
+  EXPECT_EQ(headers_.at(0).at("starling-node"), "t/a");
+  EXPECT_THAT(headers_.at(0).at("starling-seen"), HasSubstr("1:"));
+}
+
+TEST_F(SnLinkTest, AnEntryThatIsThereAlreadyIsSent) {
+  answers_.push_back(Refusal(absl::StatusCode::kAborted, "seq-used"));
+  Connect();
+  static_cast<void>(Next());
+
+  link_->SendEntry("one");
+  link_->Flush(60s);
+
+  EXPECT_EQ(Posted().size(), 1U);
+}
+
+TEST_F(SnLinkTest, ARefusalIsReported) {
+  answers_.push_back(Refusal(absl::StatusCode::kAborted, "refused"));
+  Connect();
+  static_cast<void>(Next());
+
+  link_->SendEnrolment(ContractName{"t"}, "claim");
+  const SnEvent event = Next();
+
+  EXPECT_TRUE(std::get<SnRefusal>(event).enrol);
+  EXPECT_EQ(StableCode(std::get<SnRefusal>(event).why), "refused");
+  EXPECT_THAT(Posted(), ElementsAre(R"({"claim":"claim","contract":"t"})"));
+}
+
+TEST_F(SnLinkTest, AnEnrolmentThatTheSnTookIsReportedWithItsPlace) {
+  Connect();
+  static_cast<void>(Next());
+
+  link_->SendEnrolment(ContractName{"t"}, "claim");
+  const SnEvent event = Next();
+
+  EXPECT_EQ(std::get<SnEnrolled>(event).position, Position{9});
+}
+
+TEST_F(SnLinkTest, AClaimThatIsTooOldIsSignedAgain) {
+  answers_.push_back(Refusal(absl::StatusCode::kAborted, "seen-too-old"));
+  Connect();
+  static_cast<void>(Next());
+
+  link_->SendEnrolment(ContractName{"t"}, "claim");
+  const SnEvent event = Next();
+
+  EXPECT_TRUE(std::holds_alternative<EnrolAgain>(event));
+}
+
+TEST_F(SnLinkTest, TheNextSnIsTriedWhenOneIsAway) {
+  const Endpoint nobody = [] {
+    const UniqueFd bound = *ListenSocket("127.0.0.1", 0);
+    return Endpoint{"127.0.0.1", LocalPort(bound.get())};
+  }();
+  Connect({nobody, server_endpoint_});
+
+  const SnEvent event = Next();
+
+  EXPECT_EQ(std::get<LedgerNews>(event).records.size(), 2U);
+}
+
+}  // namespace
+}  // namespace starling
