@@ -1,13 +1,17 @@
 """MNIST with Keras in a swarm, as a user of HPE Swarm Learning writes it: one callback more than the program alone."""
+import importlib.util
 import os
+import sys
 
-os.environ.setdefault("KERAS_BACKEND", "jax")
+if "KERAS_BACKEND" not in os.environ and importlib.util.find_spec("jax"):
+    os.environ["KERAS_BACKEND"] = "jax"
 
 import keras  # noqa: E402  (the backend is chosen before)
 import mnist_data  # noqa: E402
 from swarmlearning.tf import SwarmCallback  # noqa: E402
 
-VALIDATION = 2000  # test images that measure each round
+BATCH = 128
+MEASURED = 200  # test images of each class that measure every round; all of them measure the final model
 
 
 def build():
@@ -25,16 +29,30 @@ def build():
 def main():
     model_dir = os.environ.get("MODEL_DIR", "./model")
     epochs = int(os.environ.get("MAX_EPOCHS", "5"))
-    (x_train, y_train), (x_test, y_test) = mnist_data.from_environment()
-    x_train, x_test = x_train / 255.0, x_test / 255.0
-    if "SEED" in os.environ:
-        keras.utils.set_random_seed(int(os.environ["SEED"]) + int(os.environ.get("SITE", os.environ.get("STARLING_NODE_INDEX", "0"))))
+    min_peers = int(os.environ.get("MIN_PEERS", "2"))
+    sync_frequency = int(os.environ.get("SYNC_FREQUENCY", "128"))
+    try:
+        (x_train, y_train), (x_test, y_test) = mnist_data.from_environment()
+        seed = mnist_data.site_seed()
+    except mnist_data.DataError as error:
+        sys.exit(f"train_keras.py: {error}")
+    if seed is not None:
+        keras.utils.set_random_seed(seed)
+    print(f"{len(x_train)} training images, of each class {mnist_data.counts(y_train)}")
+    x_train, x_test = x_train.astype("float32") / 255, x_test.astype("float32") / 255
+    part = mnist_data.balanced(y_test, MEASURED)
+
     model = build()
-    swarm = SwarmCallback(syncFrequency=int(os.environ.get("SYNC_FREQUENCY", "128")), minPeers=int(os.environ.get("MIN_PEERS", "2")),
-                          adsValData=(x_test[:VALIDATION], y_test[:VALIDATION]), adsValBatchSize=500, totalEpochs=epochs)
-    model.fit(x_train, y_train, batch_size=128, epochs=epochs, verbose=2, callbacks=[swarm])
+    swarm = SwarmCallback(syncFrequency=sync_frequency,
+                          minPeers=min_peers,
+                          adsValData=(x_test[part], y_test[part]),
+                          adsValBatchSize=1000,
+                          totalEpochs=epochs)
+    model.fit(x_train, y_train, batch_size=BATCH, epochs=epochs, verbose=2, callbacks=[swarm])
+
     _loss, accuracy = model.evaluate(x_test, y_test, batch_size=1000, verbose=0)
     print(f"final test accuracy: {accuracy:.4f}")
+    os.makedirs(model_dir, exist_ok=True)
     path = os.path.join(model_dir, "mnist.keras")
     model.save(path)
     print(f"Saved the trained model - {path}")
