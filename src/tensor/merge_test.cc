@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 #include "base/random.h"
 #include "base/text.h"
@@ -164,7 +165,7 @@ TEST(Mean, EveryHalfSurvivesAMergeWithItself) {
 TEST(Mean, TheKernelEqualsTheReferenceBitForBit) {
   std::vector<TensorSpec> specs;
   for (const DType dtype : kAll) {
-    specs.push_back({StrCat("big/", NameOf(dtype)), dtype, {70'000 + SizeOf(dtype)}});
+    specs.push_back({StrCat("big/", NameOf(dtype)), dtype, {45'000 + SizeOf(dtype)}});
     specs.push_back({StrCat("odd/", NameOf(dtype)), dtype, {3, 7}});
   }
   const Layout layout = *Layout::Make(specs);
@@ -186,13 +187,14 @@ TEST(Mean, TheKernelEqualsTheReferenceBitForBit) {
   };
   const std::vector<Bytes> models = {model(), model(), model(), model()};
   const Bytes base = model();
-  for (const std::vector<std::uint64_t>& weights :
-       {std::vector<std::uint64_t>{1, 1, 1, 1}, {1, 3, 100, 0}, {100, 7, 3, 1}}) {
-    for (const Bytes& b : {base, Bytes()}) {
-      const Bytes reference = Reference(layout, models, weights, b);
-      EXPECT_EQ(Merge(layout, models, weights, b, SimdLevel::kPortable), reference);
-      EXPECT_EQ(Merge(layout, models, weights, b, BestSimdLevel()), reference);
-    }
+  for (const auto& [weights, b] : {std::pair<std::vector<std::uint64_t>, Bytes>{{1, 1, 1, 1}, base},
+                                   {{1, 3, 100, 0}, base},
+                                   {{100, 7, 3, 1}, {}}}) {
+    const Bytes reference = Reference(layout, models, weights, b);
+    EXPECT_EQ(Merge(layout, models, weights, b, SimdLevel::kPortable), reference);
+    EXPECT_EQ(Merge(layout, models, weights, b, BestSimdLevel()), reference);
+    EXPECT_TRUE(
+        std::equal(layout.header().begin(), layout.header().end(), AsText(reference).begin()));
   }
 }
 
