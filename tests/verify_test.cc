@@ -86,6 +86,17 @@ TEST_F(VerifyTest, NamesTheEntryOfAnAlteredLedger) {
   }
 }
 
+// Two witnesses who lie together can seal any bytes: their root proves them, not their size.
+TEST_F(VerifyTest, RefusesASealedModelThatIsShorterThanTheUpdates) {
+  SmallTraining training("short");
+  training.lie = Bytes(100, std::byte{7});
+  training.Play();
+  const auto [code, text] = Run(training.directory);
+  EXPECT_EQ(code, 1);
+  EXPECT_NE(text.find("t round 0: the merge gives"), std::string::npos) << text;
+  EXPECT_NE(text.find("the model of the round before 100"), std::string::npos) << text;
+}
+
 TEST_F(VerifyTest, SaysWhenUpdatesWereNotKept) {
   SmallTraining training("unkept");
   training.Play();

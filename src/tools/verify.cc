@@ -60,11 +60,15 @@ Status MergeAgain(const RoundStory& round, const Terms& terms, ByteSpan base, By
     return absl::OkStatus();
   }
   ASSIGN_OR_RETURN(const Layout layout, Layout::Parse(first));
-  merged.resize(layout.size());
+  // Roots prove the bytes, not that they fit together: a ledger may name any file.
   for (const Slice& update : terms.updates) {
     if (update.bytes.size() != layout.size())
       return absl::DataLossError("the updates of one round differ in size");
   }
+  if (!base.empty() && base.size() != layout.size())
+    return absl::DataLossError(StrCat("the updates have ", layout.size(),
+                                      " bytes, the model of the round before ", base.size()));
+  merged.resize(layout.size());
   MeanMerger merger(layout);
   for (std::uint64_t chunk = 0; chunk < ChunkCount(layout.size()); ++chunk) {
     const ByteRange range = ChunkRange(layout.size(), chunk);
