@@ -36,7 +36,7 @@ def main():
     specs = [starling.TensorSpec("bf16", "BF16", (1000,)) if name == "bf16" else starling.spec_of(name, array) for name, array in tensors.items()]
     session = starling.Session(say=print)
     session.open(specs, sync_interval=10, min_peers=int(os.environ["MIN_PEERS"]), weight=WEIGHTS[INDEX])
-    for number in range(ROUNDS):
+    for number in range(1_000_000 if fault == "endless" else ROUNDS):
         for name, array in update_of(number).items():
             np.copyto(session.update[name], array)
         if fault == "exit" and INDEX == 1 and number == 2:

@@ -143,6 +143,30 @@ class Swarm(unittest.TestCase):
         logs = "".join(path.read_text(encoding="utf-8") for path in Path(self.fresh("shape")).glob("node-*/log.txt"))
         self.assertRegex(logs, r"f32: F32 \[(100|300000)\] here, F32 \[(100|300000)\] there")
 
+    def test_killing_any_part_ends_the_run_with_one_line(self):
+        for part, words in (("sn", "network node was killed by signal 9"), ("sl", "node b was killed by signal 9"), ("program", "node b ended with exit code")):
+            with self.subTest(part):
+                directory = self.fresh("kill-" + part)
+                environment = dict(os.environ, PYTHONPATH=str(HOME / "python"), FAULT="endless")
+                child = subprocess.Popen([STARLING, "run", "-n", "3", "--dir", directory, "--", sys.executable, PROGRAM], env=environment,
+                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                while "round 2" not in child.stdout.readline().lower():
+                    self.assertIsNone(child.poll())
+                os.kill(self.pid_of(part, directory), signal.SIGKILL)
+                _out, err = child.communicate(timeout=60)
+                self.assertEqual(child.returncode, 1, err)
+                self.assertEqual(len(err.strip().splitlines()), 1, err)
+                self.assertIn(words, err)
+                self.assertEqual(_processes_of(directory), [])
+
+    def pid_of(self, part, directory):
+        """The SN, the SL of node b, or its program: the child of that SL."""
+        folder = os.path.join(directory, "sn" if part == "sn" else "node-b")
+        daemon = next(pid for pid in _processes_of(folder) if f"--state-dir\0{folder}\0" in _proc_file(pid, "cmdline"))
+        if part != "program":
+            return int(daemon)
+        return int(Path("/proc", daemon, "task", daemon, "children").read_text(encoding="ascii").split()[0])
+
     def test_ctrl_c_leaves_no_process_behind(self):
         directory = self.fresh("interrupt")
         environment = dict(os.environ, PYTHONPATH=str(HOME / "python"))
@@ -152,13 +176,17 @@ class Swarm(unittest.TestCase):
         child.send_signal(signal.SIGINT)
         child.communicate(timeout=60)
         self.assertNotEqual(child.returncode, 0)
-        left = [pid for pid in os.listdir("/proc") if pid.isdigit() and directory in _command_line(pid)]
-        self.assertEqual(left, [])
+        self.assertEqual(_processes_of(directory), [])
 
 
-def _command_line(pid):
+def _processes_of(directory):
+    """Daemons have the directory in their arguments, programs in their environment."""
+    return [pid for pid in os.listdir("/proc") if pid.isdigit() and directory in _proc_file(pid, "cmdline") + _proc_file(pid, "environ")]
+
+
+def _proc_file(pid, name):
     try:
-        return Path("/proc", pid, "cmdline").read_bytes().decode(errors="replace")
+        return Path("/proc", pid, name).read_bytes().decode(errors="replace")
     except OSError:
         return ""
 
