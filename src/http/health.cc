@@ -43,17 +43,28 @@ HttpResponse HealthState::Readiness() const {
   });
 }
 
+HealthPages HealthState::Pages(std::function<std::string()> metrics) const {
+  return {[this] { return StartupPage(started(), ""); }, [this] { return Readiness(); },
+          std::move(metrics)};
+}
+
+HttpResponse StartupPage(bool started, const std::string& stage) {
+  if (started) return TextResponse("started\n");
+  return TextResponse(stage.empty() ? "starting\n" : StrCat("starting: ", stage, "\n"), 503);
+}
+
 Result<std::unique_ptr<HealthServer>> HealthServer::Start(const HealthServerOptions& options,
-                                                          const HealthState& state, Metrics metrics,
-                                                          Log log) {
+                                                          HealthPages pages, Log log) {
+  const auto page = [](std::function<HttpResponse()> answer) {
+    return [answer = std::move(answer)](const RouteMatch&) {
+      return answer ? answer() : TextResponse("");
+    };
+  };
   std::unique_ptr<HealthServer> health(new HealthServer());
   health->router_.Add("GET", "/livez", [](const RouteMatch&) { return TextResponse("ok\n"); })
-      .Add("GET", "/startupz",
-           [&state](const RouteMatch&) {
-             return state.started() ? TextResponse("started\n") : TextResponse("starting\n", 503);
-           })
-      .Add("GET", "/readyz", [&state](const RouteMatch&) { return state.Readiness(); })
-      .Add("GET", "/metrics", [metrics = std::move(metrics)](const RouteMatch&) {
+      .Add("GET", "/startupz", page(std::move(pages.startup)))
+      .Add("GET", "/readyz", page(std::move(pages.ready)))
+      .Add("GET", "/metrics", [metrics = std::move(pages.metrics)](const RouteMatch&) {
         HttpResponse response = TextResponse(metrics ? metrics() : "");
         response.headers["content-type"] = "text/plain; version=0.0.4; charset=utf-8";
         return response;

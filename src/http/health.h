@@ -1,5 +1,6 @@
 // The plain port of a daemon (9464): /startupz /livez /readyz /metrics over HTTP without TLS and
-// without secrets. HealthState is what it shows; any thread.
+// without secrets. A daemon that is told what to show keeps a HealthState; one that looks when it
+// is asked gives its own HealthPages.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +17,17 @@
 
 namespace starling {
 
+// What stands behind the paths; called on connection threads. An empty function answers 200 and
+// nothing.
+struct HealthPages {
+  std::function<HttpResponse()> startup;
+  std::function<HttpResponse()> ready;
+  std::function<std::string()> metrics;  // Prometheus' text form
+};
+// 200 "started", or 503 "starting: <stage>".
+[[nodiscard]] HttpResponse StartupPage(bool started, const std::string& stage);
+
+// Any thread.
 class HealthState {
  public:
   // /startupz answers 200 from then on.
@@ -27,6 +39,8 @@ class HealthState {
   [[nodiscard]] bool started() const;
   // 200 and one line a component when it has started and all components are ready, else 503.
   [[nodiscard]] HttpResponse Readiness() const;
+  // These pages borrow this state.
+  [[nodiscard]] HealthPages Pages(std::function<std::string()> metrics) const;
 
  private:
   struct Component {
@@ -46,11 +60,8 @@ struct HealthServerOptions {
 };
 class HealthServer {
  public:
-  using Metrics = std::function<std::string()>;  // Prometheus text; called on connection threads
-  // Borrows `state`. `metrics` may be empty.
   static Result<std::unique_ptr<HealthServer>> Start(const HealthServerOptions& options,
-                                                     const HealthState& state, Metrics metrics,
-                                                     Log log);
+                                                     HealthPages pages, Log log);
   HealthServer(const HealthServer&) = delete;
   HealthServer& operator=(const HealthServer&) = delete;
   [[nodiscard]] std::uint16_t port() const { return server_->port(); }

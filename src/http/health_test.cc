@@ -11,8 +11,8 @@ namespace {
 class HealthTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    auto started = HealthServer::Start(
-        {.address = "127.0.0.1", .port = 0}, state_, [] { return "starling_up 1\n"; }, Log());
+    auto started = HealthServer::Start({.address = "127.0.0.1", .port = 0},
+                                       state_.Pages([] { return "starling_up 1\n"; }), Log());
     ASSERT_TRUE(started.ok()) << started.status();
     server_ = *std::move(started);
   }
@@ -62,7 +62,7 @@ TEST_F(HealthTest, KnowsNothingElse) {
 
 TEST_F(HealthTest, ATakenPortIsNamed) {
   const auto second =
-      HealthServer::Start({.address = "127.0.0.1", .port = server_->port()}, state_, {}, Log());
+      HealthServer::Start({.address = "127.0.0.1", .port = server_->port()}, {}, Log());
   ASSERT_FALSE(second.ok());
   EXPECT_EQ(StableCode(second.status()), "port-in-use");
   EXPECT_NE(NextStep(second.status()).find("--health-port"), std::string::npos);

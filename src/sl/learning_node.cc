@@ -7,6 +7,7 @@
 #include "base/fs.h"
 #include "base/text.h"
 #include "http/health.h"
+#include "http/metrics.h"
 #include "sl/node_loop.h"
 
 namespace starling {
@@ -78,20 +79,6 @@ Result<Networking> MakeNetworking(const LearningNodeConfig& config, const Learni
   return net;
 }
 
-std::string Metrics(const HttpServer& server) {
-  const HttpServerCounters counters = server.counters();
-  std::string text =
-      StrCat("# TYPE starling_http_requests_total counter\nstarling_http_requests_total ",
-             counters.requests,
-             "\n# TYPE starling_http_bytes_out_total counter\nstarling_http_bytes_out_total ",
-             counters.bytes_out,
-             "\n# TYPE starling_http_bytes_in_total counter\nstarling_http_bytes_in_total ",
-             counters.bytes_in, "\n# TYPE starling_http_refused_total counter\n");
-  for (const auto& [reason, count] : counters.refused)
-    StrAppend(&text, "starling_http_refused_total{reason=\"", reason, "\"} ", count, "\n");
-  return text;
-}
-
 LearningNodeConfig WithDefaults(LearningNodeConfig config) {
   if (config.sl_paths.empty()) config.sl_paths = {"*/sl"};
   if (config.sn_paths.empty()) config.sn_paths = {"*/sn"};
@@ -134,10 +121,12 @@ Result<int> RunLearningNode(const LearningNodeConfig& given, const LearningNodeD
                        },
                        deps.log.Named("swarm.http")));
   HealthState health;
-  ASSIGN_OR_RETURN(const std::unique_ptr<HealthServer> health_server,
-                   HealthServer::Start(
-                       {config.listen_address, config.health_port}, health,
-                       [&server] { return Metrics(*server); }, deps.log.Named("swarm.http")));
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<HealthServer> health_server,
+      HealthServer::Start({config.listen_address, config.health_port}, health.Pages([&server] {
+        return MetricsText().Server(server->counters(), {}).Take();
+      }),
+                          deps.log.Named("swarm.http")));
 
   const std::string socket_path =
       config.socket_path.empty() ? config.state_dir + "/starling.sock" : config.socket_path;

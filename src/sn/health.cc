@@ -1,22 +1,13 @@
 #include "sn/health.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/text.h"
+#include "http/metrics.h"
 
 namespace starling {
 namespace {
-
-void Metric(std::string& out, std::string_view name, std::string_view type, std::string_view help) {
-  StrAppend(&out, "# HELP ", name, " ", help, "\n# TYPE ", name, " ", type, "\n");
-}
-
-template <typename T>
-void Plain(std::string& out, std::string_view name, std::string_view type, std::string_view help,
-           T value) {
-  Metric(out, name, type, help);
-  StrAppend(&out, name, " ", value, "\n");
-}
 
 // "c and d" for people.
 std::string NamesText(const std::vector<NodeName>& names) {
@@ -25,33 +16,14 @@ std::string NamesText(const std::vector<NodeName>& names) {
   return text;
 }
 
-void AppendServer(std::string& out, const HttpServerCounters& api,
-                  const std::map<std::string, std::uint64_t>& refused_by_api) {
-  Plain(out, "starling_http_requests_total", "counter", "Requests to the API.", api.requests);
-  Plain(out, "starling_http_connections_total", "counter", "Connections to the API.",
-        api.connections);
-  Plain(out, "starling_http_bytes_in_total", "counter", "Bytes read by the API.", api.bytes_in);
-  Plain(out, "starling_http_bytes_out_total", "counter", "Bytes written by the API.",
-        api.bytes_out);
-  Metric(out, "starling_refused_total", "counter", "Connections and requests refused, by reason.");
-  std::map<std::string, std::uint64_t> refused = refused_by_api;
-  for (const auto& [reason, count] : api.refused) refused[reason] += count;
-  for (const auto& [reason, count] : refused)
-    StrAppend(&out, "starling_refused_total{reason=\"", reason, "\"} ", count, "\n");
-}
-
 }  // namespace
 
-SnHealth::SnHealth(const Deps& deps) : deps_(deps) {
-  router_.Add("GET", "/livez", [](const RouteMatch&) { return TextResponse("ok\n"); });
-  router_.Add("GET", "/startupz", [this](const RouteMatch&) {
-    const auto [started, stage] =
-        state_.With([](const State& state) { return std::pair(state.started, state.stage); });
-    return started ? TextResponse("started\n")
-                   : TextResponse(StrCat("starting: ", stage, "\n"), 503);
-  });
-  router_.Add("GET", "/readyz", [this](const RouteMatch&) { return Ready(); });
-  router_.Add("GET", "/metrics", [this](const RouteMatch&) { return Metrics(); });
+HealthPages SnHealth::Pages() const {
+  return {[this] {
+            return state_.With(
+                [](const State& state) { return StartupPage(state.started, state.stage); });
+          },
+          [this] { return Ready(); }, [this] { return Metrics(); }};
 }
 
 void SnHealth::SetStage(std::string stage) {
@@ -71,10 +43,6 @@ void SnHealth::SetStopping() {
     state.stage = "stopping";
     state.sources = {};
   });
-}
-
-HttpResponse SnHealth::Handle(const HttpRequest& request, const std::stop_token& stop) const {
-  return router_.Handle(request, stop);
 }
 
 HttpResponse SnHealth::Ready() const {
@@ -113,37 +81,30 @@ HttpResponse SnHealth::Ready() const {
   return TextResponse(out, all_ready ? 200 : 503);
 }
 
-HttpResponse SnHealth::Metrics() const {
+std::string SnHealth::Metrics() const {
   const std::shared_ptr<const Snapshot> snapshot = deps_.feed.Current();
-  std::string out;
-  Plain(out, "starling_ledger_entries", "gauge", "Entries in the ledger.",
-        snapshot->end.position.value() + 1);
-  Plain(out, "starling_trainings", "gauge", "Trainings in the ledger.",
-        snapshot->state.contracts.size());
-  Metric(out, "starling_rounds_sealed", "gauge", "Sealed rounds of the present instance.");
-  for (const auto& [name, contract] : snapshot->state.contracts) {
-    StrAppend(&out, "starling_rounds_sealed{training=\"", name.value(), "\"} ",
-              contract.roots.size(), "\n");
+  const auto& contracts = snapshot->state.contracts;
+  MetricsText text;
+  text.Gauge("starling_ledger_entries", "Entries in the ledger.",
+             snapshot->end.position.value() + 1);
+  text.Gauge("starling_trainings", "Trainings in the ledger.", contracts.size());
+  text.Family("starling_rounds_sealed", "gauge", "Sealed rounds of the present instance.");
+  for (const auto& [name, contract] : contracts)
+    text.Value("starling_rounds_sealed", "training", name.value(), contract.roots.size());
+  text.Family("starling_nodes", "gauge", "Enrolled learning nodes that are present.");
+  for (const auto& [name, contract] : contracts) {
+    const auto present = std::count_if(contract.nodes.begin(), contract.nodes.end(),
+                                       [](const auto& node) { return node.second.present; });
+    text.Value("starling_nodes", "training", name.value(), present);
   }
-  Metric(out, "starling_nodes", "gauge", "Enrolled learning nodes that are present.");
-  for (const auto& [name, contract] : snapshot->state.contracts) {
-    std::size_t present = 0;
-    for (const auto& [node_name, node] : contract.nodes) present += node.present ? 1 : 0;
-    StrAppend(&out, "starling_nodes{training=\"", name.value(), "\"} ", present, "\n");
-  }
-  const double seconds_left =
-      static_cast<double>(
-          (deps_.identity.Current()->svid->not_after - deps_.clock.UtcNow()).count()) /
-      1000.0;
-  Plain(out, "starling_identity_seconds_left", "gauge",
-        "Until the certificate of this node expires.", seconds_left);
+  const auto left = deps_.identity.Current()->svid->not_after - deps_.clock.UtcNow();
+  text.Gauge("starling_identity_seconds_left", "Until the certificate of this node expires.",
+             static_cast<double>(left.count()) / 1000.0);
   state_.With([&](const State& state) {
     if (state.sources.api && state.sources.refused)
-      AppendServer(out, state.sources.api(), state.sources.refused());
+      text.Server(state.sources.api(), state.sources.refused());
   });
-  HttpResponse response = TextResponse(std::move(out));
-  response.headers["content-type"] = "text/plain; version=0.0.4";
-  return response;
+  return text.Take();
 }
 
 }  // namespace starling

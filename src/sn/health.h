@@ -1,6 +1,5 @@
-// SnHealth: what the plain port 9464 answers about an SN: /startupz /livez /readyz /metrics. It
-// exists before the ledger is open, so that a slow start can be watched. Any thread; borrows what
-// it is shown.
+// SnHealth: what the plain port 9464 shows of an SN. It exists before the ledger is open, so that a
+// slow start can be watched. Any thread; borrows what it is shown.
 #pragma once
 
 #include <functional>
@@ -10,7 +9,7 @@
 
 #include "base/clock.h"
 #include "base/mailbox.h"
-#include "http/server.h"
+#include "http/health.h"
 #include "identity/svid.h"
 #include "sn/api_json.h"
 #include "sn/feed.h"
@@ -30,7 +29,7 @@ class SnHealth {
     std::function<HttpServerCounters()> api;
     std::function<std::map<std::string, std::uint64_t>()> refused;
   };
-  explicit SnHealth(const Deps& deps);
+  explicit SnHealth(const Deps& deps) : deps_(deps) {}
   SnHealth(const SnHealth&) = delete;
   SnHealth& operator=(const SnHealth&) = delete;
 
@@ -39,7 +38,7 @@ class SnHealth {
   void SetReady(Sources sources);
   // Before what the sources borrow goes away.
   void SetStopping();
-  [[nodiscard]] HttpResponse Handle(const HttpRequest& request, const std::stop_token& stop) const;
+  [[nodiscard]] HealthPages Pages() const;  // they borrow this
 
  private:
   struct State {
@@ -49,11 +48,10 @@ class SnHealth {
     Sources sources;
   };
   [[nodiscard]] HttpResponse Ready() const;
-  [[nodiscard]] HttpResponse Metrics() const;
+  [[nodiscard]] std::string Metrics() const;
 
   const Deps deps_;
   Guarded<State> state_;
-  Router router_;
 };
 
 }  // namespace starling

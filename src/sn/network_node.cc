@@ -78,7 +78,7 @@ class NetworkNode {
   std::unique_ptr<SnApi> api_;
   std::atomic<SnApi*> open_api_ = nullptr;  // set once everything is ready
   std::unique_ptr<HttpServer> api_server_;
-  std::unique_ptr<HttpServer> health_server_;
+  std::unique_ptr<HealthServer> health_server_;
 };
 
 HttpResponse NetworkNode::HandleApi(const HttpRequest& request, const std::stop_token& stop) {
@@ -89,18 +89,9 @@ HttpResponse NetworkNode::HandleApi(const HttpRequest& request, const std::stop_
 }
 
 Status NetworkNode::StartServers() {
-  HttpServerOptions plain = config_.http;
-  plain.address = config_.listen_address;
-  plain.port = config_.health_port;
-  plain.connections_max = 32;
-  const auto health = [this](const HttpRequest& request, const std::stop_token& stop) {
-    return health_.Handle(request, stop);
-  };
-  Result<std::unique_ptr<HttpServer>> health_server =
-      HttpServer::Start(plain, nullptr, health, log_);
-  RETURN_IF_ERROR(WithNext(Annotate(health_server.status(), "health port"),
-                           "choose another with --health-port"));
-  health_server_ = *std::move(health_server);
+  ASSIGN_OR_RETURN(
+      health_server_,
+      HealthServer::Start({config_.listen_address, config_.health_port}, health_.Pages(), log_));
 
   std::vector<std::string> paths;
   for (const auto* list : {&config_.sl_paths, &config_.sn_paths, &config_.operator_paths}) {
