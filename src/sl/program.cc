@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,13 +11,13 @@
 #include <cerrno>
 #include <condition_variable>
 #include <deque>
-#include <map>
 #include <mutex>
 #include <system_error>
 #include <thread>
 #include <utility>
 
 #include "base/owned.h"
+#include "base/spawn.h"
 #include "base/text.h"
 
 namespace starling {
@@ -68,28 +67,6 @@ class Tail {
   std::array<std::string, 2> open_;  // the line that each output is in
 };
 
-// Our environment with additions, as execvpe wants it.
-std::vector<std::string> EnvironmentWith(
-    const std::vector<std::pair<std::string, std::string>>& added) {
-  std::map<std::string, std::string> all;
-  for (char** variable = environ; *variable != nullptr; ++variable) {
-    const std::string text(*variable);
-    const std::size_t equals = text.find('=');
-    if (equals != std::string::npos) all[text.substr(0, equals)] = text.substr(equals + 1);
-  }
-  for (const auto& [name, value] : added) all[name] = value;
-  std::vector<std::string> lines;
-  for (const auto& [name, value] : all) lines.push_back(StrCat(name, "=", value));
-  return lines;
-}
-
-std::vector<char*> Pointers(std::vector<std::string>& texts) {
-  std::vector<char*> pointers;
-  for (std::string& text : texts) pointers.push_back(text.data());
-  pointers.push_back(nullptr);
-  return pointers;
-}
-
 void ForwardAll(int to, std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t count = write(to, bytes.data(), bytes.size());
@@ -114,35 +91,7 @@ struct Program::Impl {
   std::jthread watcher;  // last
 
   void Watch();
-  int SpawnChild(std::vector<std::string> argv, std::vector<std::string> environment,
-                 const Pipe& out_pipe, const Pipe& err_pipe);
 };
-
-int Program::Impl::SpawnChild(std::vector<std::string> argv, std::vector<std::string> environment,
-                              const Pipe& out_pipe, const Pipe& err_pipe) {
-  const std::vector<char*> arguments = Pointers(argv);
-  const std::vector<char*> variables = Pointers(environment);
-  const UniqueFd null(open("/dev/null", O_RDONLY | O_CLOEXEC));
-  const int no_input = null.get();
-  const int parent = getpid();
-  const int child = fork();
-  if (child != 0) return child;
-  // Async-signal-safe calls only from here to exec.
-  static_cast<void>(setpgid(0, 0));
-  static_cast<void>(prctl(PR_SET_PDEATHSIG, SIGKILL));
-  if (getppid() != parent) _exit(127);
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
-  // In a process group of its own it would be stopped when it read from a terminal.
-  static_cast<void>(dup2(no_input, 0));
-  static_cast<void>(dup2(out_pipe.write_end.get(), 1));
-  static_cast<void>(dup2(err_pipe.write_end.get(), 2));
-  execvpe(arguments[0], arguments.data(), variables.data());
-  const char message[] = "starling sl: cannot start the program\n";
-  static_cast<void>(!write(2, message, sizeof message - 1));
-  _exit(127);
-}
 
 void Program::Impl::Watch() {
   Tail tail;
@@ -204,16 +153,15 @@ Result<std::unique_ptr<Program>> Program::Start(
     const std::vector<std::string>& argv,
     const std::vector<std::pair<std::string, std::string>>& environment, Duration grace,
     std::function<void(ProgramEnd)> on_end) {
-  if (argv.empty()) return absl::InvalidArgumentError("no program");
   auto impl = std::make_unique<Impl>();
   impl->grace = grace;
   impl->on_end = std::move(on_end);
   ASSIGN_OR_RETURN(Pipe out_pipe, MakePipe());
   ASSIGN_OR_RETURN(Pipe err_pipe, MakePipe());
-  impl->pid = impl->SpawnChild(argv, EnvironmentWith(environment), out_pipe, err_pipe);
-  if (impl->pid < 0) return FromErrno("fork");
-  static_cast<void>(setpgid(impl->pid, impl->pid));
-  impl->pidfd = UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, impl->pid, 0)));
+  ASSIGN_OR_RETURN(ChildProcess child,
+                   Spawn({argv, environment, out_pipe.write_end.get(), err_pipe.write_end.get()}));
+  impl->pid = child.pid;
+  impl->pidfd = std::move(child.pidfd);
   impl->out = std::move(out_pipe.read_end);
   impl->err = std::move(err_pipe.read_end);
   Impl* const raw = impl.get();

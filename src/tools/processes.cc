@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,6 +18,7 @@
 #include <functional>
 
 #include "base/fs.h"
+#include "base/spawn.h"
 #include "base/text.h"
 
 namespace starling {
@@ -50,44 +50,6 @@ int PollMillis(Duration span) {
   return ms < 0 ? 0 : static_cast<int>(std::min<std::int64_t>(ms + 1, 1'000'000));
 }
 
-// Runs in the child, between fork and exec: async-signal-safe calls only.
-[[noreturn]] void BecomeChild(char* const* argv, char* const* environment, int log_fd, int parent) {
-  static_cast<void>(setpgid(0, 0));
-  static_cast<void>(prctl(PR_SET_PDEATHSIG, SIGTERM));
-  if (getppid() != parent) _exit(127);
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
-  const int null_fd = open("/dev/null", O_RDONLY);
-  static_cast<void>(dup2(null_fd, 0));
-  static_cast<void>(dup2(log_fd, 1));
-  static_cast<void>(dup2(log_fd, 2));
-  execvpe(argv[0], argv, environment);
-  _exit(127);
-}
-
-std::vector<std::string> EnvironmentWith(
-    const std::vector<std::pair<std::string, std::string>>& added) {
-  std::map<std::string, std::string> all;
-  for (char** variable = environ; *variable != nullptr; ++variable) {
-    const std::string_view text(*variable);
-    const std::size_t equals = text.find('=');
-    if (equals != std::string_view::npos)
-      all[std::string(text.substr(0, equals))] = std::string(text.substr(equals + 1));
-  }
-  for (const auto& [name, value] : added) all[name] = value;
-  std::vector<std::string> lines;
-  for (const auto& [name, value] : all) lines.push_back(StrCat(name, "=", value));
-  return lines;
-}
-
-std::vector<char*> Pointers(std::vector<std::string>& texts) {
-  std::vector<char*> pointers;
-  for (std::string& text : texts) pointers.push_back(text.data());
-  pointers.push_back(nullptr);
-  return pointers;
-}
-
 }  // namespace
 
 Processes::~Processes() { StopAll(1s); }
@@ -95,18 +57,9 @@ Processes::~Processes() { StopAll(1s); }
 Result<std::size_t> Processes::Start(const ProcessSpec& spec) {
   UniqueFd log(open(spec.log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
   if (!log.valid()) return FromErrno(spec.log_path);
-  std::vector<std::string> arguments = spec.argv;
-  std::vector<std::string> variables = EnvironmentWith(spec.environment);
-  const std::vector<char*> argv = Pointers(arguments);
-  const std::vector<char*> environment = Pointers(variables);
-  const int parent = getpid();
-  const int pid = fork();
-  if (pid < 0) return FromErrno("fork");
-  if (pid == 0) BecomeChild(argv.data(), environment.data(), log.get(), parent);
-  static_cast<void>(setpgid(pid, pid));  // In both, whoever comes first.
-  Child child{spec.label, spec.log_path, pid,
-              UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)))};
-  if (!child.pidfd.valid()) return FromErrno("pidfd_open");
+  ASSIGN_OR_RETURN(ChildProcess started,
+                   Spawn({spec.argv, spec.environment, log.get(), log.get(), SIGTERM}));
+  Child child{spec.label, spec.log_path, started.pid, std::move(started.pidfd)};
   children_.push_back(std::move(child));
   return children_.size() - 1;
 }
