@@ -77,8 +77,9 @@ void ExportDirectory(const Settings& settings, const Host& host, const char* var
                      std::string_view name, std::string_view hpe_default) {
   std::string value = settings.Text(name);
   if (value.empty() && host.is_directory(std::string(hpe_default))) value = hpe_default;
-  // Before any thread that reads the environment is started.
-  if (!value.empty()) static_cast<void>(setenv(variable, value.c_str(), 1));
+  if (value.empty()) return;
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): before any thread that reads the environment is started
+  static_cast<void>(setenv(variable, value.c_str(), 1));
 }
 
 Result<int> RunSl(const CommandLine& line, const Machine& machine) {

@@ -51,7 +51,7 @@ std::vector<char*> Pointers(std::vector<std::string>& texts) {
   if (getppid() != parent) _exit(127);
   sigset_t none;
   sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
+  sigprocmask(SIG_SETMASK, &none, nullptr);  // NOLINT(concurrency-mt-unsafe): the only thread
   // In a process group of its own it would be stopped when it read from a terminal.
   static_cast<void>(dup2(no_input, 0));
   static_cast<void>(dup2(spec.output, 1));

@@ -238,14 +238,14 @@ TEST_F(ClientTest, AStopEndsAReadThatWaits) {
   ASSERT_TRUE(stream.ok()) << stream.status();
   Bytes ten(10);
   ASSERT_TRUE((*stream)->Read(std::span(ten).first(5)).ok());
-  std::jthread stopper([&] { stop.request_stop(); });
+  const std::jthread stopper([&] { stop.request_stop(); });
   EXPECT_TRUE(absl::IsCancelled((*stream)->Read(std::span(ten).first(5))));
 }
 
 TEST_F(ClientTest, AStopBeforeTheRequestEndsIt) {
   ServeBlob("x");
   HttpClient http(*client_party_.tls, options_);
-  std::stop_source stop;
+  const std::stop_source stop;
   stop.request_stop();
   EXPECT_TRUE(
       absl::IsCancelled(http.Do(server_endpoint_, {.target = "/"}, stop.get_token()).status()));

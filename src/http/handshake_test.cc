@@ -238,7 +238,7 @@ TEST_F(HandshakeTest, AClientSaysWhenTheOtherSideSpeaksNoTls) {
 TEST_F(HandshakeTest, WhoClosesRightAwayIsSaidToHaveRefusedUs) {
   const auto listener = ListenSocket("127.0.0.1", 0);
   ASSERT_TRUE(listener.ok());
-  std::jthread closer([&] {
+  const std::jthread closer([&] {
     ASSERT_TRUE(WaitReady(listener->get(), POLLIN, MomentIn(60s)).ok());
     const UniqueFd accepted(accept(listener->get(), nullptr, nullptr));
   });

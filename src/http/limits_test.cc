@@ -144,7 +144,7 @@ TEST_F(LimitsTest, APeerThatDoesNotReadItsAnswerIsCutOff) {
   StartServer(options, [&](const HttpRequest&, const std::stop_token&) {
     return HttpResponse{
         .body = StreamedBody{large->size(), [&](BodySink& sink, const std::stop_token&) {
-                               const Status status = sink.Write(AsBytes(*large));
+                               Status status = sink.Write(AsBytes(*large));
                                broken_off = absl::IsDeadlineExceeded(status);
                                broken_off.notify_all();
                                return status;
