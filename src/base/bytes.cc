@@ -12,11 +12,11 @@ constexpr std::string_view kHexDigits = "0123456789abcdef";
 constexpr std::string_view kBase64Url =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-constexpr std::array<std::int8_t, 256> ReverseOf(std::string_view alphabet) {
-  std::array<std::int8_t, 256> reverse{};
+constexpr std::array<std::int16_t, 256> ReverseOf(std::string_view alphabet) {
+  std::array<std::int16_t, 256> reverse{};
   reverse.fill(-1);
   for (std::size_t i = 0; i < alphabet.size(); ++i)
-    reverse[static_cast<unsigned char>(alphabet[i])] = static_cast<std::int8_t>(i);
+    reverse[static_cast<unsigned char>(alphabet[i])] = static_cast<std::int16_t>(i);
   return reverse;
 }
 constexpr auto kHexReverse = ReverseOf(kHexDigits);

@@ -36,13 +36,14 @@ def main():
     specs = [starling.TensorSpec("bf16", "BF16", (1000,)) if name == "bf16" else starling.spec_of(name, array) for name, array in tensors.items()]
     session = starling.Session(say=print)
     session.open(specs, sync_interval=10, min_peers=int(os.environ["MIN_PEERS"]), weight=WEIGHTS[INDEX])
-    for number in range(1_000_000 if fault == "endless" else ROUNDS):
+    rounds = 1_000_000 if fault == "endless" else ROUNDS
+    for number in range(rounds):
         for name, array in update_of(number).items():
             np.copyto(session.update[name], array)
         if fault == "exit" and INDEX == 1 and number == 2:
             print("out of memory")
             os._exit(7)
-        last = number == ROUNDS - 1
+        last = number == rounds - 1
         merged = session.finish(batches=10, train_ms=5) if last else session.sync(batches=10 if number else 0, train_ms=5)
         if not merged.counted:
             sys.exit(f"round {merged.round}: this node's update took no part")
