@@ -11,6 +11,7 @@
 
 #include "base/fs.h"
 #include "base/log.h"
+#include "base/scratch_testing.h"
 #include "base/text.h"
 
 namespace starling {
@@ -22,19 +23,15 @@ using ::testing::MatchesRegex;
 
 class Files : public ::testing::Test {
  protected:
-  Files() {
-    std::string path = ::testing::TempDir() + "/starling-files-XXXXXX";
-    if (mkdtemp(path.data()) == nullptr) std::abort();
-    folder_ = path;
+  [[nodiscard]] std::string Path(std::string_view name) const {
+    return StrCat(folder_.path(), "/", name);
   }
-  ~Files() override { stdfs::remove_all(folder_); }
-  [[nodiscard]] std::string Path(std::string_view name) const { return StrCat(folder_, "/", name); }
   [[nodiscard]] std::size_t FileCount() const {
-    return static_cast<std::size_t>(std::distance(stdfs::directory_iterator(folder_), {}));
+    return static_cast<std::size_t>(std::distance(stdfs::directory_iterator(folder_.path()), {}));
   }
 
  private:
-  std::string folder_;
+  const ScratchDirectory folder_;
 };
 
 TEST_F(Files, ADurableWriteReplacesTheOldContentAndSetsTheMode) {

@@ -10,6 +10,7 @@
 
 #include "base/fs.h"
 #include "base/owned.h"
+#include "base/scratch_testing.h"
 #include "base/text.h"
 #include "gtest/gtest.h"
 #include "openssl/bio.h"
@@ -123,17 +124,11 @@ TEST(Ed25519, RefusesASignatureWhoseScalarIsNotReduced) {
 
 class KeyFile : public ::testing::Test {
  protected:
-  KeyFile() {
-    std::string path = ::testing::TempDir() + "/starling-key-XXXXXX";
-    if (mkdtemp(path.data()) == nullptr) std::abort();
-    folder_ = path;
-  }
-  ~KeyFile() override { std::filesystem::remove_all(folder_); }
-  [[nodiscard]] std::string path() const { return folder_ + "/key.pem"; }
+  [[nodiscard]] std::string path() const { return folder_.File("key.pem"); }
   SeededRandom random_{1};
 
  private:
-  std::string folder_;
+  const ScratchDirectory folder_;
 };
 
 TEST_F(KeyFile, IsPrivateAndIsReadBack) {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/fs.h"
+#include "base/scratch_testing.h"
 #include "gtest/gtest.h"
 #include "identity/certificate.h"
 #include "identity/dev_authority.h"
@@ -18,15 +19,11 @@ constexpr UtcTime kNow{std::chrono::milliseconds{1'700'000'000'000}};
 class PemSourceTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    std::string name = ::testing::TempDir() + "starling-pem-XXXXXX";
-    ASSERT_NE(mkdtemp(name.data()), nullptr);
-    folder_ = name;
     authority_.emplace(DevAuthority::LoadOrCreate(folder_ + "/ca", "swarm.local", kNow).value());
     const auto files = authority_->IssueFiles(Request("/swarm/sl"), folder_ + "/ca", "sl");
     ASSERT_TRUE(files.ok()) << files.status();
     files_ = *files;
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
 
   static DevAuthority::Request Request(const std::string& path) {
     return {.path = path,
@@ -42,7 +39,8 @@ class PemSourceTest : public ::testing::Test {
     ASSERT_TRUE(WriteFileDurably(path, text).ok());
   }
 
-  std::string folder_;
+  const ScratchDirectory scratch_;
+  const std::string folder_ = scratch_.path();
   std::optional<DevAuthority> authority_;
   PemFiles files_;
 };

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "base/scratch_testing.h"
 #include "base/text.h"
 #include "gtest/gtest.h"
 #include "http/http_testing.h"
@@ -19,22 +20,6 @@
 #include "sl/merge_worker.h"
 
 namespace starling {
-
-// A directory that goes with the test.
-class ScratchDirectory {
- public:
-  ScratchDirectory() {
-    std::string name = ::testing::TempDir() + "/starling-sl-XXXXXX";
-    path_ = mkdtemp(name.data());
-  }
-  ~ScratchDirectory() { std::filesystem::remove_all(path_); }
-  ScratchDirectory(const ScratchDirectory&) = delete;
-  ScratchDirectory& operator=(const ScratchDirectory&) = delete;
-  [[nodiscard]] const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 // Three chunks of all the shapes of elements that matter.
 inline Layout TestLayout() {

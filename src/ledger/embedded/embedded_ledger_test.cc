@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/fs.h"
+#include "base/scratch_testing.h"
 #include "gtest/gtest.h"
 #include "ledger/contract_test.h"
 #include "sqlite3.h"
@@ -16,29 +17,11 @@
 namespace starling {
 namespace {
 
-// A folder of one's own that goes with the test.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = ::testing::TempDir() + "starling-ledger-XXXXXX";
-    EXPECT_NE(mkdtemp(name.data()), nullptr);
-    path_ = name;
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  [[nodiscard]] std::string File(const std::string& name) const { return path_ + "/" + name; }
-  [[nodiscard]] const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
 struct EmbeddedHome {
   std::unique_ptr<Ledger> Open(const Clock& clock) const {
     return OpenEmbeddedLedger(folder.File("ledger.db"), clock).value();
   }
-  TemporaryFolder folder;
+  ScratchDirectory folder;
 };
 INSTANTIATE_TYPED_TEST_SUITE_P(Embedded, LedgerContract, EmbeddedHome);
 
@@ -75,7 +58,7 @@ class EmbeddedLedgerTest : public ::testing::Test {
     return std::string(opened.message());
   }
 
-  TemporaryFolder folder_;
+  ScratchDirectory folder_;
   const std::string path_ = folder_.File("ledger.db");
   ManualClock clock_;
   std::unique_ptr<Ledger> ledger_;
@@ -144,7 +127,7 @@ TEST_F(EmbeddedLedgerTest, AnAppendIsOnTheDiskWhenItReturns) {
   Fill();
   Open();
   ASSERT_TRUE(ledger_->Append(std::vector<std::string>{"a", "b"}).ok());
-  const TemporaryFolder copy;
+  const ScratchDirectory copy;
   for (const char* name : {"ledger.db", "ledger.db-wal"}) {
     std::filesystem::copy_file(folder_.File(name), copy.File(name));
   }
@@ -160,7 +143,7 @@ TEST_F(EmbeddedLedgerTest, ATornWriteAheadLogLosesOnlyWhatWasNotDone) {
   const Digest before = ledger_->End().head;
   const auto size = std::filesystem::file_size(folder_.File("ledger.db-wal"));
   ASSERT_TRUE(ledger_->Append(std::vector<std::string>{"b", "c"}).ok());
-  const TemporaryFolder copy;
+  const ScratchDirectory copy;
   std::filesystem::copy_file(path_, copy.File("ledger.db"));
   std::filesystem::copy_file(folder_.File("ledger.db-wal"), copy.File("ledger.db-wal"));
   std::filesystem::resize_file(copy.File("ledger.db-wal"), size + 100);
