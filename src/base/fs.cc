@@ -12,27 +12,11 @@
 #include <system_error>
 #include <utility>
 
+#include "base/errno.h"
 #include "base/text.h"
 
 namespace starling {
 namespace {
-
-Status FromErrno(std::string_view path) {
-  const int error = errno;
-  const std::string text = StrCat(path, ": ", std::generic_category().message(error));
-  switch (error) {
-    case ENOENT:
-      return absl::NotFoundError(text);
-    case EACCES:
-    case EPERM:
-      return absl::PermissionDeniedError(text);
-    case ENOSPC:
-    case EDQUOT:
-      return WithCode(absl::ResourceExhaustedError(text), "disk-full");
-    default:
-      return absl::UnavailableError(text);
-  }
-}
 
 Status WriteAll(int fd, ByteSpan bytes, std::string_view path) {
   while (!bytes.empty()) {

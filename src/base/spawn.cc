@@ -10,16 +10,12 @@
 #include <cerrno>
 #include <map>
 #include <string_view>
-#include <system_error>
 
+#include "base/errno.h"
 #include "base/text.h"
 
 namespace starling {
 namespace {
-
-Status FromErrno(std::string_view what) {
-  return absl::UnavailableError(StrCat(what, ": ", std::generic_category().message(errno)));
-}
 
 // Our environment with additions, as execvpe wants it.
 std::vector<std::string> EnvironmentWith(

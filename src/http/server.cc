@@ -12,6 +12,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/errno.h"
 #include "base/text.h"
 #include "http/connection.h"
 #include "http/socket.h"

@@ -16,6 +16,7 @@
 #include <system_error>
 #include <thread>
 
+#include "base/errno.h"
 #include "base/text.h"
 
 namespace starling {
@@ -90,8 +91,6 @@ Moment MomentIn(Duration span) {
   const Moment now = MomentNow();
   return span > Moment::max() - now ? Moment::max() : now + span;
 }
-
-std::string ErrnoText(int error) { return std::generic_category().message(error); }
 
 std::string SocketAddress::HostText() const {
   char host[NI_MAXHOST];

@@ -46,6 +46,5 @@ void SetNoDelay(int fd);
 
 // Until `fd` shows one of `events` (or an error, or a hang-up): OK; else DeadlineExceeded.
 [[nodiscard]] Status WaitReady(int fd, short events, Moment until);
-[[nodiscard]] std::string ErrnoText(int error);
 
 }  // namespace starling

@@ -7,6 +7,7 @@
 #include <functional>
 #include <utility>
 
+#include "base/errno.h"
 #include "base/text.h"
 #include "http/socket.h"
 #include "http/tls_context.h"

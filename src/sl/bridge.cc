@@ -12,20 +12,16 @@
 #include <cerrno>
 #include <cstring>
 #include <mutex>
-#include <system_error>
 #include <thread>
 
 #include "base/check.h"
+#include "base/errno.h"
 #include "base/text.h"
 
 namespace starling {
 namespace {
 
 constexpr int kWriteMillis = 30'000;  // a program that reads nothing for so long is given up
-
-Status FromErrno(std::string_view what) {
-  return absl::UnavailableError(StrCat(what, ": ", std::generic_category().message(errno)));
-}
 
 Result<UniqueFd> ListenOn(const std::string& path) {
   sockaddr_un address{};

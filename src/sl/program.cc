@@ -12,10 +12,10 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <utility>
 
+#include "base/errno.h"
 #include "base/owned.h"
 #include "base/spawn.h"
 #include "base/text.h"
@@ -25,10 +25,6 @@ namespace {
 
 constexpr std::size_t kLinesKept = 20;
 constexpr std::size_t kLineMax = 1000;
-
-Status FromErrno(std::string_view what) {
-  return absl::UnavailableError(StrCat(what, ": ", std::generic_category().message(errno)));
-}
 
 struct Pipe {
   UniqueFd read_end;

@@ -6,17 +6,17 @@
 
 #include <cerrno>
 #include <cstdlib>
-#include <system_error>
 
+#include "base/errno.h"
 #include "base/limits.h"
 #include "base/text.h"
 
 namespace starling {
 namespace {
 
-Status FromErrno(std::string_view what) {
+Status ArenaError(std::string_view what) {
   const int error = errno;
-  const std::string text = StrCat(what, ": ", std::generic_category().message(error));
+  const std::string text = StrCat(what, ": ", ErrnoText(error));
   return error == ENOSPC || error == ENOMEM || error == EDQUOT || error == EFBIG
              ? WithNext(absl::ResourceExhaustedError(text),
                         "free memory, or give --arena-dir a directory with room")
@@ -25,9 +25,10 @@ Status FromErrno(std::string_view what) {
 
 Result<UniqueFd> MakeMemory(std::uint64_t bytes) {
   UniqueFd fd(memfd_create("starling-arena", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!fd.valid() || ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0) return FromErrno("arena");
+  if (!fd.valid() || ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0)
+    return ArenaError("arena");
   if (fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
-    return FromErrno("arena");
+    return ArenaError("arena");
   return fd;
 }
 
@@ -44,11 +45,11 @@ UniqueFd OpenNameless(const std::string& directory) {
 // Its blocks are taken now: a full disk is an error here and no fault later.
 Result<UniqueFd> MakeFile(std::uint64_t bytes, const std::string& directory) {
   UniqueFd fd = OpenNameless(directory);
-  if (!fd.valid()) return FromErrno(directory);
+  if (!fd.valid()) return ArenaError(directory);
   const int error = posix_fallocate(fd.get(), 0, static_cast<off_t>(bytes));
   if (error != 0) {
     errno = error;
-    return FromErrno(directory);
+    return ArenaError(directory);
   }
   return fd;
 }
@@ -67,7 +68,7 @@ Result<std::unique_ptr<Arena>> Arena::Create(std::uint64_t blob_bytes,
                                                  : MakeFile(arena->arena_bytes_, directory));
   void* const base =
       mmap(nullptr, arena->arena_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, arena->fd_.get(), 0);
-  if (base == MAP_FAILED) return FromErrno("arena");
+  if (base == MAP_FAILED) return ArenaError("arena");
   arena->base_ = static_cast<std::byte*>(base);
   return arena;
 }

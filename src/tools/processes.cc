@@ -11,12 +11,12 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <deque>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 
+#include "base/errno.h"
 #include "base/fs.h"
 #include "base/spawn.h"
 #include "base/text.h"
@@ -25,10 +25,6 @@ namespace starling {
 namespace {
 
 constexpr std::size_t kReadyFileBytesMax = std::size_t{64} << 10;
-
-Status FromErrno(std::string_view what) {
-  return absl::UnavailableError(StrCat(what, ": ", std::strerror(errno)));
-}
 
 // An eventfd that becomes readable on stop, so that poll() is woken.
 class StopFd {

@@ -13,6 +13,7 @@
 #include <mutex>
 #include <system_error>
 
+#include "base/errno.h"
 #include "base/owned.h"
 #include "crypto/running_head.h"
 #include "ledger/limits.h"
@@ -53,8 +54,6 @@ Status Execute(sqlite3* connection, const char* sql, const std::string& path) {
              ? absl::OkStatus()
              : FromSqlite(connection, path);
 }
-
-std::string ErrnoText() { return std::generic_category().message(errno); }
 
 Result<Query> Prepare(sqlite3* connection, const char* sql, const std::string& path) {
   sqlite3_stmt* raw = nullptr;
@@ -274,9 +273,9 @@ class EmbeddedLedger final : public Ledger {
   Status Lock() {
     const std::string path = path_ + ".lock";
     lock_ = UniqueFd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
-    if (!lock_.valid()) return absl::UnavailableError(StrCat(path, ": ", ErrnoText()));
+    if (!lock_.valid()) return FromErrno(path);
     if (flock(lock_.get(), LOCK_EX | LOCK_NB) == 0) return absl::OkStatus();
-    if (errno != EWOULDBLOCK) return absl::UnavailableError(StrCat(path, ": ", ErrnoText()));
+    if (errno != EWOULDBLOCK) return FromErrno(path);
     return WithNext(WithCode(absl::FailedPreconditionError(
                                  StrCat(path_, ": another process has this ledger open")),
                              "ledger-locked"),
