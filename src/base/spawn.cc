@@ -39,15 +39,45 @@ std::vector<char*> Pointers(std::vector<std::string>& texts) {
   return pointers;
 }
 
+// Keeps all signals from this thread. A child that forks inside starts without any, so that none
+// runs the parent's handlers in it: they would act for the parent, and the signal would be lost.
+class NoSignals {
+ public:
+  NoSignals() {
+    sigset_t all;
+    sigfillset(&all);
+    static_cast<void>(pthread_sigmask(SIG_SETMASK, &all, &kept_));
+  }
+  NoSignals(const NoSignals&) = delete;
+  NoSignals& operator=(const NoSignals&) = delete;
+  ~NoSignals() { static_cast<void>(pthread_sigmask(SIG_SETMASK, &kept_, nullptr)); }
+
+ private:
+  sigset_t kept_{};
+};
+
+// As exec does it, but before the signals are let in: what was caught ends the process again, what
+// was ignored stays ignored.
+void ForgetHandlers() {
+  for (int signal = 1; signal < NSIG; ++signal) {
+    struct sigaction action {};
+    if (sigaction(signal, nullptr, &action) != 0 || action.sa_handler == SIG_IGN) continue;
+    action = {};
+    action.sa_handler = SIG_DFL;
+    static_cast<void>(sigaction(signal, &action, nullptr));
+  }
+}
+
 // Runs between fork and exec: async-signal-safe calls only.
 [[noreturn]] void BecomeChild(char* const* argv, char* const* environment, const SpawnSpec& spec,
                               int no_input, int parent) {
   static_cast<void>(setpgid(0, 0));
+  ForgetHandlers();
   static_cast<void>(prctl(PR_SET_PDEATHSIG, spec.signal_with_parent));
   if (getppid() != parent) _exit(127);
   sigset_t none;
   sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);  // NOLINT(concurrency-mt-unsafe): the only thread
+  static_cast<void>(pthread_sigmask(SIG_SETMASK, &none, nullptr));
   // In a process group of its own it would be stopped when it read from a terminal.
   static_cast<void>(dup2(no_input, 0));
   static_cast<void>(dup2(spec.output, 1));
@@ -69,6 +99,7 @@ Result<ChildProcess> Spawn(const SpawnSpec& spec) {
   const UniqueFd null(open("/dev/null", O_RDONLY | O_CLOEXEC));
   if (!null.valid()) return FromErrno("/dev/null");
   const int parent = getpid();
+  const NoSignals no_signals;
   const int pid = fork();
   if (pid < 0) return FromErrno("fork");
   if (pid == 0) BecomeChild(argv.data(), environment.data(), spec, null.get(), parent);
