@@ -1,5 +1,6 @@
 // The one place that constructs the real world: clock, chance, signals, environment.
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -24,6 +25,10 @@ namespace starling {
 namespace {
 
 constexpr int kInterruptedTwice = 130;
+// A merge's buffers are a chunk or two large and live for a round. Given back to the kernel each
+// time, they cost more in page faults than in arithmetic: 12 % of a round of 1 MiB.
+constexpr int kMapFromBytes = 8 << 20;
+constexpr int kKeepFreeBytes = 32 << 20;
 int signal_pipe = -1;  // The handler can reach nothing but a global.
 
 void OnSignal(int signal) {
@@ -126,6 +131,8 @@ int Main(const std::vector<std::string>& arguments) {
 }  // namespace starling
 
 int main(int argc, char** argv) {
+  static_cast<void>(mallopt(M_MMAP_THRESHOLD, starling::kMapFromBytes));
+  static_cast<void>(mallopt(M_TRIM_THRESHOLD, starling::kKeepFreeBytes));
   try {
     return starling::Main(std::vector<std::string>(argv + 1, argv + argc));
   } catch (const std::exception& error) {
