@@ -174,7 +174,7 @@ class SwarmTest : public ::testing::Test {
     return merged;
   }
   // --- what the SN says ---
-  Json Ask(ClientRequest request) {
+  Json Ask(const ClientRequest& request) {
     const Result<ClientResponse> answer = client_.Do(sn_.endpoint(), request, {});
     EXPECT_TRUE(answer.ok()) << answer.status();
     return answer.ok() ? Json::parse(answer->body) : Json();

@@ -68,8 +68,6 @@ def key_of(entry, files, rules):
 def lint(source, fix):
     """(passed, what clang-tidy said)."""
     command = [TOOL, "-p", str(ROOT / "build" / "clang"), "--quiet"]
-    if source.name.endswith(("_test.cc", "_bench.cc")):
-        command.append("--checks=-misc-const-correctness")  # The slowest check; a test's locals are short-lived.
     try:
         done = subprocess.run([*command, *(["--fix"] if fix else []), str(source)], capture_output=True, text=True,
                               timeout=SECONDS_MAX)

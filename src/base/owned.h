@@ -7,15 +7,15 @@
 
 namespace starling {
 
-template <auto Free>
+template <auto kFree>
 struct FreeWith {
   template <typename T>
   void operator()(T* handle) const {
-    static_cast<void>(Free(handle));
+    static_cast<void>(kFree(handle));
   }
 };
-template <typename T, auto Free>
-using Owned = std::unique_ptr<T, FreeWith<Free>>;
+template <typename T, auto kFree>
+using Owned = std::unique_ptr<T, FreeWith<kFree>>;
 
 class UniqueFd {
  public:

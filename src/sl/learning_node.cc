@@ -45,6 +45,7 @@ std::vector<std::pair<std::string, std::string>> ProgramEnvironment(const std::s
   std::vector<std::pair<std::string, std::string>> environment = {{"STARLING_SOCKET", socket_path},
                                                                   {"STARLING_CONTRACT", contract}};
   // Its output goes through our pipes: without this Python would hold it back by the block.
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): the environment is only changed before the threads start
   if (std::getenv("PYTHONUNBUFFERED") == nullptr) environment.emplace_back("PYTHONUNBUFFERED", "1");
   return environment;
 }

@@ -454,7 +454,7 @@ void NodeLoop::Handle(FetchDone done) {
   Perform(decider_->OnFetched(done.root, state(), parts_.deps.clock.Now()));
 }
 
-void NodeLoop::Handle(KeepDone done) {
+void NodeLoop::Handle(const KeepDone& done) {
   if (!done.status.ok())
     return Fail(Annotate(done.status, done.job.update ? "keeping an update" : "keeping a model"));
   if (!done.job.update) Perform(decider_->OnKept(done.job.root, state(), parts_.deps.clock.Now()));

@@ -86,7 +86,7 @@ class NodeLoop {
   void Handle(SnEvent event);
   void Handle(MergeDone done);
   void Handle(FetchDone done);
-  void Handle(KeepDone done);
+  void Handle(const KeepDone& done);
   void Handle(ProgramEnd end);
   void HandleFrame(ProgramFrame frame);
   void Open(const OpenFrame& frame);

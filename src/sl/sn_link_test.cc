@@ -32,10 +32,14 @@ class ShownLog {
             {"final", {{"position", final_position}, {"head", HexOf(head_)}}},
             {"entries", shown}};
   }
+  void Alter(std::size_t position, const char* field, Json value) {
+    entries_[position][field] = std::move(value);
+  }
+  [[nodiscard]] std::size_t size() const { return entries_.size(); }
   [[nodiscard]] std::int64_t end() const { return static_cast<std::int64_t>(entries_.size()) - 1; }
-  std::vector<Json> entries_;
 
  private:
+  std::vector<Json> entries_;
   Digest head_{};
 };
 
@@ -59,7 +63,7 @@ class SnLinkTest : public HttpsTest {
       return answer;
     }
     const auto from = static_cast<std::size_t>(std::stoul(request.query.at("from")));
-    if (from >= log_.entries_.size()) {  // Nothing more will come.
+    if (from >= log_.size()) {  // Nothing more will come.
       Mailbox<char> nobody;
       static_cast<void>(nobody.Pop(stop, 60s));
     }
@@ -111,7 +115,7 @@ TEST_F(SnLinkTest, HandsOnTheLogThatItHasVerified) {
 }
 
 TEST_F(SnLinkTest, AHeadThatDoesNotFollowIsASplitLedger) {
-  log_.entries_[1]["head"] = HexOf({});
+  log_.Alter(1, "head", HexOf({}));
   Connect();
 
   const SnEvent event = Next();

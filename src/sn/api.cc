@@ -16,7 +16,7 @@ constexpr std::uint64_t kWaitMillisMax = 60'000;
 // An append's JSON: its entries and some air.
 constexpr std::size_t kBodyBytesMax = kAppendBytesMax + (std::size_t{32} << 10);
 
-Status BadRequest(std::string message) {
+Status BadRequest(const std::string& message) {
   return WithNext(WithCode(absl::InvalidArgumentError(message), "bad-request"),
                   "see docs/formats/http.md");
 }
@@ -85,9 +85,9 @@ void SnApi::AddReads() {
 }
 
 void SnApi::AddWrites() {
-  const auto add = [this](std::string pattern, const PeerPolicy& policy, std::string_view who,
-                          auto handler) {
-    router_.Add("POST", std::move(pattern),
+  const auto add = [this](const std::string& pattern, const PeerPolicy& policy,
+                          std::string_view who, auto handler) {
+    router_.Add("POST", pattern,
                 [this, &policy, who, handler](const RouteMatch& match) -> HttpResponse {
                   if (const Status status = Allow(policy, match.request, who); !status.ok())
                     return Problem(status);

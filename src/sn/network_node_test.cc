@@ -57,7 +57,7 @@ class Caller {
     tls_ = TlsContext::Create(*source_, PeerPolicy{{}, {"*/sn"}}, clock).value();
     http_ = std::make_unique<HttpClient>(*tls_, HttpClientOptions{});
   }
-  Result<ClientResponse> Try(ClientRequest request) {
+  Result<ClientResponse> Try(const ClientRequest& request) {
     return http_->Do({"127.0.0.1", port_}, request, {});
   }
   Answer Get(const std::string& target, std::map<std::string, std::string> headers = {}) {

@@ -33,8 +33,8 @@ class SmallTraining {
 
   // Two rounds by a (weight 1) and b (weight 3), then both finish.
   void Play() {
-    Sn(SnJoined{SignSnClaim(sn_key, {NodeName{"sn"}, sn_key.public_key(), "https://localhost:1"}, 0,
-                            {}),
+    Sn(SnJoined{SignSnClaim(sn_key_, {NodeName{"sn"}, sn_key_.public_key(), "https://localhost:1"},
+                            0, {}),
                 1,
                 "embedded",
                 {}},
@@ -42,21 +42,22 @@ class SmallTraining {
     Rules rules;
     rules.min_peers = 2;
     Sn(ContractCreated{rules, {"", "spiffe://t/operator"}});
-    Enrol("a", a_key, 1);
-    Enrol("b", b_key, 3);
+    Enrol("a", a_key_, 1);
+    Enrol("b", b_key_, 3);
     for (std::uint64_t round = 0; round < 2; ++round) {
       std::map<std::string, Digest> roots;
       for (const auto& [node, key] :
-           {std::pair<std::string, const SigningKey*>{"a", &a_key}, {"b", &b_key}}) {
+           {std::pair<std::string, const SigningKey*>{"a", &a_key_}, {"b", &b_key_}}) {
         const Bytes update = Model(static_cast<float>(round * 10) + (node == "a" ? 1.0F : 2.0F));
         roots[node] = Keep(StrCat("node-", node, "/updates"), round, update);
         Sl(*key, CheckedIn{RoundId{round}, roots[node], contract().base, {}});
-        last_update[node] = update;
+        last_update_[node] = update;
       }
       CloseAndVote();
     }
-    Sl(a_key, NodeFinished{FinishMode::kSnapshot, Keep("node-a/updates", 2, last_update["a"]), {}});
-    Sl(b_key, NodeFinished{FinishMode::kInactive, std::nullopt, {}});
+    Sl(a_key_,
+       NodeFinished{FinishMode::kSnapshot, Keep("node-a/updates", 2, last_update_["a"]), {}});
+    Sl(b_key_, NodeFinished{FinishMode::kInactive, std::nullopt, {}});
     CloseAndVote();
     ASSERT_EQ(contract().phase, Phase::kDone);
     ledger.reset();
@@ -91,7 +92,7 @@ class SmallTraining {
     clock.Advance(1s);
   }
   void Sn(Event event, const std::string& name = "t") {
-    Append(SignStatement(sn_key, {ContractName{name}, ++seq_, replay.place(), std::move(event)}));
+    Append(SignStatement(sn_key_, {ContractName{name}, ++seq_, replay.place(), std::move(event)}));
   }
   void Sl(const SigningKey& key, Event event) {
     Append(SignStatement(key, {ContractName{"t"}, ++seq_, replay.place(), std::move(event)}));
@@ -121,13 +122,13 @@ class SmallTraining {
     Sn(RoundClosed{contract().round, contract().attempt, {}});
     Bytes merged(layout.size());
     if (MergeKindOf(contract()) == MergeKind::kCopyOfLeader) {
-      merged = last_update[LeaderOf(contract()).value()];
+      merged = last_update_[LeaderOf(contract()).value()];
     } else {
       std::vector<Bytes> updates;
       std::vector<std::uint64_t> weights;
       for (const Member& member : contract().members) {
         if (member.weight == 0) continue;
-        updates.push_back(last_update[member.name.value()]);
+        updates.push_back(last_update_[member.name.value()]);
         weights.push_back(member.weight);
       }
       for (std::uint64_t chunk = 0; chunk < ChunkCount(layout.size()); ++chunk) {
@@ -145,15 +146,15 @@ class SmallTraining {
                            contract().set,
                            Keep("node-a/models", contract().round.value(), merged),
                            {}};
-    Sl(a_key, vote);
-    Sl(b_key, vote);
+    Sl(a_key_, vote);
+    Sl(b_key_, vote);
   }
 
-  const SigningKey sn_key = KeyOf(1);
-  const SigningKey a_key = KeyOf(2);
-  const SigningKey b_key = KeyOf(3);
+  const SigningKey sn_key_ = KeyOf(1);
+  const SigningKey a_key_ = KeyOf(2);
+  const SigningKey b_key_ = KeyOf(3);
   std::uint64_t seq_ = 0;
-  std::map<std::string, Bytes> last_update;
+  std::map<std::string, Bytes> last_update_;
 };
 
 }  // namespace starling

@@ -71,28 +71,43 @@ def test_changed_rules_or_another_clang_tidy_look_at_everything(checkout, name):
     assert checkout() == (0, ["a.cc", "b.cc"])
 
 
-def test_chooses_what_changed_in_the_last_commits(checkout):
+@pytest.fixture
+def commit(checkout):
+    """Makes the checkout a repository in which everything was committed long ago; answers a function that commits."""
     def git(*arguments):
         subprocess.run(["git", "-C", str(checkout.root), "-c", "user.name=t", "-c", "user.email=t@example.org", *arguments],
                        check=True, capture_output=True)
 
+    def commit(message):
+        git("add", "src")
+        git("commit", "-q", "--allow-empty", "-m", message)
+
     git("init", "-q")
-    git("add", "src")
-    for number in range(21):
-        git("commit", "-q", "--allow-empty", "-m", str(number))
-    assert lint.changed_files() == {checkout.root / name for name in (".clang-tidy", "clang-tidy", "version")}
-    git("add", ".clang-tidy")
-    git("commit", "-q", "-m", "rules")
-    assert checkout(all=False) == (0, ["a.cc", "b.cc"])  # The rules changed.
-    for number in range(20):
-        git("commit", "-q", "--allow-empty", "-m", str(number))
-    (checkout.root / "src/base/a.h").write_text("#pragma once\nint c;\n")
+    commit("everything")
+    for number in range(lint.COMMITS):
+        commit(str(number))
+    return commit
+
+
+def test_what_was_committed_long_ago_is_not_looked_at(checkout, commit):
+    assert checkout(all=False) == (0, [])
+
+
+def test_a_changed_source_or_header_is_looked_at_committed_or_not(checkout, commit):
+    (checkout.root / "src/base/b.cc").write_text("int c;\n")
+    commit("b")
+    (checkout.root / "src/base/a.h").write_text("#pragma once\nint a;\n")
+    (checkout.root / "src/base/new.cc").write_text("int d;\n")
+    assert checkout(all=False) == (0, ["a.cc", "b.cc", "new.cc"])
+
+
+def test_the_newest_come_first_and_the_rest_is_said(checkout, commit, monkeypatch, capsys):
+    monkeypatch.setattr(lint, "MOST", 1)
+    for name in ("b.cc", "a.cc"):
+        (checkout.root / "src/base" / name).write_text("int e;\n")
+        commit(name)
     assert checkout(all=False) == (0, ["a.cc"])
-
-
-def test_a_short_history_means_everything(checkout):
-    assert lint.changed_files() is None
-    assert checkout(all=False) == (0, ["a.cc", "b.cc"])
+    assert "lint: the 1 newest of 2 changed sources" in capsys.readouterr().out
 
 
 def test_says_what_comes_first_when_there_is_no_database(checkout, monkeypatch, capsys):
