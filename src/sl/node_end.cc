@@ -10,6 +10,7 @@ namespace starling {
 namespace {
 
 constexpr Duration kAwayWithin = 2s;  // to say node-away
+constexpr std::size_t kLastWordsMax = 300;
 
 }  // namespace
 
@@ -21,20 +22,24 @@ void NodeLoop::Handle(ProgramEnd end) {
   const std::string how = program_end_->signal != 0
                               ? StrCat("was killed by signal ", program_end_->signal)
                               : StrCat("ended with exit code ", code);
+  const std::string words =
+      program_lines_.empty()
+          ? ""
+          : StrCat("; it said last: ", Printable(program_lines_.back(), kLastWordsMax));
   if (finished_) {  // The SL goes on until the training is over.
     if (code != 0) parts_.deps.log.Error("the program {} after its training had finished", how);
     StartFetchIfDue();
     return LeaveIfOver();
   }
   if (!synced_) {
-    return ProgramFailed(
-        WithNext(WithCode(absl::AbortedError(StrCat("the program ", how, " without a single sync")),
-                          "no-sync"),
-                 "does it pass the swarm callback to its training?"));
+    return ProgramFailed(WithNext(
+        WithCode(absl::AbortedError(StrCat("the program ", how, " without a single sync", words)),
+                 "no-sync"),
+        "does it pass the swarm callback to its training?"));
   }
-  ProgramFailed(
-      WithCode(absl::AbortedError(StrCat("the program ", how, " before its training was over")),
-               "program-ended"));
+  ProgramFailed(WithCode(
+      absl::AbortedError(StrCat("the program ", how, " before its training was over", words)),
+      "program-ended"));
 }
 
 // A child until its end is known, another program until it has closed its session.

@@ -17,6 +17,7 @@ namespace {
 
 namespace stdfs = std::filesystem;
 constexpr std::string_view kTrustDomain = "swarm.local";
+constexpr std::size_t kSaidMax = 500;  // bytes of a log line in an error
 constexpr Duration kReadyWithin = 30s;
 constexpr Duration kStopWithin = 5s;
 constexpr auto kCertificateLife = std::chrono::hours(24 * 30);
@@ -173,17 +174,24 @@ Status Swarm::Impl::StartNode(std::size_t index) {
   return absl::OkStatus();
 }
 
+// A daemon's log line without its time and logger: only what went wrong.
+std::string WhatItSaid(const std::string& line) {
+  constexpr std::string_view kMark = " : ERROR : ";
+  const std::size_t at = line.find(kMark);
+  return Printable(at == std::string::npos ? line : line.substr(at + kMark.size()), kSaidMax);
+}
+
 // "node b was killed by signal 9 …": what a tired reader needs, in one line.
 Status Swarm::Impl::Reason(const ProcessExit& exit) const {
   const std::string& label = processes.label(exit.index);
   const std::string how = exit.signal != 0 ? StrCat("was killed by signal ", exit.signal)
                                            : StrCat("ended with exit code ", exit.code);
   const std::vector<std::string> last = LastLines(processes.log_path(exit.index), 1);
-  return WithNext(WithCode(absl::AbortedError(StrCat(
-                               label, " ", how,
-                               last.empty() ? "" : "; it said last: " + Printable(last[0], 300))),
-                           "node-ended"),
-                  StrCat("read ", processes.log_path(exit.index)));
+  return WithNext(
+      WithCode(absl::AbortedError(StrCat(
+                   label, " ", how, last.empty() ? "" : "; it said last: " + WhatItSaid(last[0]))),
+               "node-ended"),
+      StrCat("read ", processes.log_path(exit.index)));
 }
 
 // Tails the SN into the mailbox, in its own thread. Trouble with the SN shows as its process's
