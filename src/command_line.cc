@@ -298,10 +298,15 @@ std::string Parser::Name() const {
 }
 
 Result<CommandLine> Parser::Help() {
+  // The library writes the app's own name behind the one that it is given.
   const CLI::App* app = &app_;
-  while (!app->get_subcommands().empty()) app = app->get_subcommands().front();
+  std::string before;
+  while (!app->get_subcommands().empty()) {
+    StrAppend(&before, before.empty() ? "" : " ", app->get_name());
+    app = app->get_subcommands().front();
+  }
   CommandLine out;
-  out.help = app->help(Name());
+  out.help = app->help(before);
   return out;
 }
 

@@ -105,6 +105,13 @@ TEST(CommandLine, WhatItDoesNotKnowIsAUsageErrorInOneLine) {
   }
 }
 
+TEST(CommandLine, HelpSaysHowTheCommandIsCalled) {
+  EXPECT_THAT(Parsed({}).help, HasSubstr("Usage: starling [OPTIONS]"));
+  EXPECT_THAT(Parsed({"sl", "--help"}).help, HasSubstr("Usage: starling sl [OPTIONS]"));
+  EXPECT_THAT(Parsed({"training", "create", "--help"}).help,
+              HasSubstr("Usage: starling training create [OPTIONS] TRAINING"));
+}
+
 TEST(CommandLine, HelpNamesTheCommandsAndHidesWhatComesLater) {
   EXPECT_THAT(Parsed({}).help, HasSubstr("training"));
   const std::string sn = Parsed({"sn", "--help"}).help;
