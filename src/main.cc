@@ -131,8 +131,10 @@ int Main(const std::vector<std::string>& arguments) {
 }  // namespace starling
 
 int main(int argc, char** argv) {
+  // NOLINTBEGIN(concurrency-mt-unsafe): before there is another thread
   static_cast<void>(mallopt(M_MMAP_THRESHOLD, starling::kMapFromBytes));
   static_cast<void>(mallopt(M_TRIM_THRESHOLD, starling::kKeepFreeBytes));
+  // NOLINTEND(concurrency-mt-unsafe)
   try {
     return starling::Main(std::vector<std::string>(argv + 1, argv + argc));
   } catch (const std::exception& error) {

@@ -68,7 +68,7 @@ TYPED_TEST_P(LedgerContract, GivesBackWhatWasAppendedInOrder) {
 }
 
 TYPED_TEST_P(LedgerContract, EntriesAreOpaqueBytes) {
-  const std::string odd("\0\xff'\"; DROP TABLE entries", 25);
+  const std::string odd("\0\xff'\"; DROP TABLE entries", 24);
   this->Append({odd});
   EXPECT_EQ(this->Read(0)[0].entry, odd);
 }

@@ -99,7 +99,7 @@ class NetworkNodeTest : public ::testing::Test {
   }
   ~NetworkNodeTest() override { Stop(); }
 
-  void Start(Log log = {}) {
+  void Start(const Log& log = {}) {
     std::promise<std::pair<std::uint16_t, std::uint16_t>> ready;
     auto ports = ready.get_future();
     node_ =
