@@ -175,6 +175,27 @@ TEST(StrongIds, CompareByTheirValue) {
   EXPECT_EQ(Apples{}.value(), 0);
 }
 
+TEST(ABell, RungTwiceBeforeAWaitIsHeardOnceAndHoldsNobodyUp) {
+  Bell bell;
+  bell.Ring();
+  bell.Ring();
+  EXPECT_TRUE(bell.Wait({}, 3600s));
+  EXPECT_FALSE(bell.Wait({}, Duration::zero()));
+}
+
+TEST(ABell, WakesTheOneThatWaits) {
+  Bell bell;
+  const std::jthread ringer([&bell] { bell.Ring(); });
+  EXPECT_TRUE(bell.Wait({}, 3600s));
+}
+
+TEST(ABell, AStopEndsTheWait) {
+  Bell bell;
+  std::stop_source stop;
+  const std::jthread stopper([&stop] { stop.request_stop(); });
+  EXPECT_FALSE(bell.Wait(stop.get_token(), 3600s));
+}
+
 TEST(MailboxOfOne, KeepsTheOrder) {
   Mailbox<int> box;
   EXPECT_TRUE(box.Push(1));

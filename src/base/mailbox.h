@@ -1,5 +1,5 @@
-// Mailbox: a bounded queue into the one thread that owns some state. Guarded: what must be shared,
-// only under its lock.
+// Mailbox: a bounded queue into the one thread that owns some state. Bell: wakes that thread where
+// there is nothing to say. Guarded: what must be shared, only under its lock.
 #pragma once
 
 #include <condition_variable>
@@ -49,6 +49,28 @@ class Mailbox {
   std::condition_variable_any not_full_;
   std::deque<T> queue_;
   const std::size_t capacity_;
+};
+
+// "Look again": one ring is as good as many, and none is lost. Ringing never blocks, so it may be
+// done under a lock that the waiter takes. Any thread rings, one waits.
+class Bell {
+ public:
+  void Ring() {
+    const std::scoped_lock lock(mutex_);
+    rung_ = true;
+    changed_.notify_one();
+  }
+  // Whether it was rung since the last wait; after `span` or on `stop` at the latest.
+  bool Wait(const std::stop_token& stop, Duration span) {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, stop, span, [this] { return rung_; });
+    return std::exchange(rung_, false);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable_any changed_;
+  bool rung_ = false;
 };
 
 // A value and its lock; reachable only inside With(). Do no I/O in there.

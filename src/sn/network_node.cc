@@ -68,8 +68,7 @@ class NetworkNode {
   const Log log_;
   const Log ledger_log_;
   Feed feed_;
-  Mailbox<char> kicks_{1};  // "decide again": one is as good as many
-  std::atomic<bool> kicked_ = false;
+  Bell decided_;  // the time to wake at may be another one
   std::optional<SigningKey> key_;
   std::unique_ptr<Ledger> ledger_;
   std::unique_ptr<SnCore> core_;
@@ -128,9 +127,7 @@ Status NetworkNode::OpenLedger() {
   key_.emplace(std::move(key));
   ASSIGN_OR_RETURN(ledger_, OpenEmbeddedLedger(config_.state_dir + "/ledger.db", deps_.clock));
   health_.SetStage("replaying the ledger");
-  const auto kick = [this] {
-    if (!kicked_.exchange(true)) static_cast<void>(kicks_.Push(0));
-  };
+  const auto kick = [this] { decided_.Ring(); };
   ASSIGN_OR_RETURN(core_,
                    SnCore::Open({.decider = config_.decider, .auto_create = config_.auto_create},
                                 {*ledger_, deps_.clock, *key_, feed_, log_, kick}));
@@ -171,11 +168,10 @@ Status NetworkNode::Start() {
 void NetworkNode::Run(const std::stop_token& stop) {
   WaitReporter reporter;
   while (!stop.stop_requested()) {
-    kicked_.store(false);
     const std::optional<Instant> wake_at = core_->wake_at();
     Duration span = kTick;
     if (wake_at) span = std::clamp<Duration>(*wake_at - deps_.clock.Now(), kBreath, kTick);
-    if (!kicks_.Pop(stop, span) && !stop.stop_requested()) core_->OnTime();
+    if (!decided_.Wait(stop, span) && !stop.stop_requested()) core_->OnTime();
     for (const std::string& text :
          reporter.Due(*feed_.Current(), {deps_.clock.Now(), deps_.clock.UtcNow()})) {
       log_.Info("{}", text);
