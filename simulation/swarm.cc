@@ -46,9 +46,15 @@ class SimNode {
   void Do(const EnrolEffect& effect);
   void Do(const AppendEffect& effect);
   void Do(const MergeEffect& effect);
+  void Do(const AbandonEffect& /*effect*/) {}  // Its OnMerged comes and is ignored.
   void Do(const FetchEffect& effect);
   void Do(const AnswerEffect& effect);
   void Do(const AttentionEffect& /*effect*/) {}
+  // Nothing here is restarted or probed: SlConfig asks for none of these.
+  void Do(const StoreUpdateEffect& /*effect*/) {}
+  void Do(const DropUpdateEffect& /*effect*/) {}
+  void Do(const RememberEffect& /*effect*/) {}
+  void Do(const ProbeEffect& /*effect*/) {}
   void Do(const KeepEffect& effect);
   void Do(const ExitEffect& effect);
   void Arrive(std::function<void()> run);
@@ -116,7 +122,7 @@ SimNode::SimNode(Swarm& swarm, std::size_t index, std::uint64_t intervals, Durat
     : swarm_(swarm),
       name_(StrCat("n", index)),
       key_(KeyOf(index + 1)),
-      decider_(SlConfig{kContract, name_, key_.public_key(), 600s}),
+      decider_(SlConfig{kContract, name_, key_.public_key()}),
       intervals_(intervals),
       train_(train),
       mode_(mode) {}

@@ -55,6 +55,12 @@ std::string SummaryOf(const Contract& contract, const std::vector<NodeName>& mis
 
 }  // namespace
 
+std::string_view StallWhyText(StallWhy why) {
+  constexpr std::string_view kTexts[] = {"silent", "refused", "wrong bytes",
+                                         "root",   "vote",    "lost"};
+  return kTexts[static_cast<std::size_t>(why)];
+}
+
 const Contract* SlDecider::Find(const LedgerState& state) const {
   const auto it = state.contracts.find(config_.contract);
   return it == state.contracts.end() ? nullptr : &it->second;
@@ -74,6 +80,67 @@ std::vector<SlEffect> SlDecider::OnOpened(const LedgerState& state, Instant now)
 std::vector<SlEffect> SlDecider::OnEnrolled(const LedgerState& state, Instant now) {
   enrol_sent_ = false;
   return Step(state, now);
+}
+
+std::vector<SlEffect> SlDecider::OnStarted(const LedgerState& state, Instant now) {
+  return Step(state, now);
+}
+
+std::vector<SlEffect> SlDecider::OnEnrolRefused(const std::string& why, bool again,
+                                                const LedgerState& state, Instant now) {
+  enrol_sent_ = false;
+  if (again) return Step(state, now);
+  Effects effects;
+  Exit(StrCat("the SN does not let this node in: ", why), false, effects);
+  return effects;
+}
+
+std::vector<SlEffect> SlDecider::OnOwnEntry(const Event& /*event*/, const std::string& /*ignored*/,
+                                            const LedgerState& state, Instant now) {
+  return Step(state, now);
+}
+
+std::vector<SlEffect> SlDecider::OnStalled(const MergeJob& job,
+                                           const std::vector<SourceFailure>& failures,
+                                           const LedgerState& state, Instant now) {
+  Effects effects;
+  if (job_ == JobKey{job.instance, job.round, job.attempt} && !failures.empty()) {
+    Stalled stalled{
+        job.round, job.attempt, job.set, {}, std::string(StallWhyText(failures[0].why))};
+    for (const SourceFailure& failure : failures) stalled.on.push_back(failure.node);
+    effects.emplace_back(AppendEffect{std::move(stalled)});
+  }
+  Effects more = Step(state, now);
+  std::move(more.begin(), more.end(), std::back_inserter(effects));
+  return effects;
+}
+
+std::vector<SlEffect> SlDecider::OnUpdateStored(const Digest& /*update*/, const LedgerState& state,
+                                                Instant now) {
+  return Step(state, now);
+}
+
+std::vector<SlEffect> SlDecider::OnProbe(ProbeId /*id*/, const ProbeAnswer& /*answer*/,
+                                         const LedgerState& state, Instant now) {
+  return Step(state, now);
+}
+
+std::optional<Waiting> SlDecider::WaitingNow(const LedgerState& state, Instant now) const {
+  const std::string text = WaitingText(state);
+  if (text.empty()) return std::nullopt;
+  return Waiting{config_.contract, {}, text, now, "", {}, std::nullopt};
+}
+
+std::optional<Progress> SlDecider::ProgressNow(Position instance, const LedgerState& state,
+                                               Instant /*now*/) const {
+  const Contract* const contract = Find(state);
+  if (instance_ != instance || contract == nullptr || contract->instance != instance)
+    return std::nullopt;
+  Progress progress;
+  progress.round = contract->round;
+  progress.attempt = contract->attempt;
+  progress.phase = contract->phase;
+  return progress;
 }
 
 std::vector<SlEffect> SlDecider::OnLedger(const LedgerState& state, Instant now) {

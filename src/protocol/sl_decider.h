@@ -1,7 +1,15 @@
 // SlDecider: what an SL does (docs/protocol.md, "A round"): pure, events in, effects out in order.
 // One thread (the SL's loop); the driver performs the effects and feeds what comes of them back. It
-// never reads a clock but the `now` it is given. Failure handling (stalls, re-enrolment after a
-// restart, "lost my update") joins here.
+// never reads a clock but the `now` it is given.
+//
+// Order is the protocol: effects are performed in the order in which they stand, and an effect
+// whose comment says "before the next effect" is durable before the next one is begun. What an
+// effect must bring back is named beside it.
+//
+// A restart. The driver constructs the decider from what is on the disk (SlMemory), replays the
+// log, calls OnStarted once, and goes on as ever. The decider says what is due by the phase it
+// finds: it enrols again, repeats its part of a merge, says that it lost its update, or fetches the
+// end.
 //
 // The two arenas. The program owns both between an answer and its next request; MergeEffect and
 // FetchEffect, which write the merged arena, come only while a request is pending. Of those two the
@@ -9,15 +17,20 @@
 // the driver has read them before it starts the next MergeEffect or FetchEffect.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
 
 #include "base/clock.h"
+#include "protocol/progress.h"
 #include "protocol/state.h"
+#include "protocol/waiting.h"
 
 namespace starling {
 
@@ -27,6 +40,31 @@ struct SlConfig {
   PublicKey key;
   Duration linger =
       600s;  // after done: how long to go on serving while present nodes lack the final model
+  Duration stall_timeout = 5s;  // doubled with each attempt
+  // The model of --initial FILE: on this SL's disk, kept. It holds it from its enrolment on.
+  std::optional<Digest> initial;
+  // The driver performs StoreUpdate, DropUpdate and Remember. Without it none of them comes and
+  // nothing waits for them: such an SL cannot be restarted in the middle of a round.
+  bool durable = false;
+  // The driver performs probes. Without it missing votes are nobody's fault.
+  bool probe = false;
+};
+
+// What an SL found on its disk when it started. Only blobs whose bytes gave their root again.
+struct SlMemory {
+  std::optional<Position> instance;  // of the last RememberEffect
+  std::set<Digest> updates;          // stored and not dropped
+  std::set<Digest> models;           // kept
+};
+
+// Why a source of bytes is accused.
+enum class StallWhy : std::uint8_t { kSilent, kRefused, kWrongBytes, kRoot, kVote, kLost };
+[[nodiscard]] std::string_view StallWhyText(StallWhy why);  // "silent", "wrong bytes", …
+
+// A source that this node's merge cannot go on with (docs/protocol.md, "Stalls").
+struct SourceFailure {
+  NodeName node;
+  StallWhy why = StallWhy::kSilent;
 };
 
 // The program's words, hashed by the driver before they come here.
@@ -62,13 +100,18 @@ struct MergeJob {
 // Effects.
 struct EnrolEffect {
   std::optional<Position> instance;
-};  // sign a claim and send it to the SN
+};  // sign a claim and send it to the SN; OnEnrolled or OnEnrolRefused
+// Sign, append, retry the same bytes until they are in the log. What the log made of it comes back
+// through OnOwnEntry.
 struct AppendEffect {
   Event event;
-};  // sign, append, retry until it is in the log
+};
+// Pull or lead; replaces an older one. OnMerged; OnStalled for sources that failed, and then it
+// goes on trying until it is replaced or abandoned.
 struct MergeEffect {
   MergeJob job;
-};  // pull or lead; replaces an older one
+};
+struct AbandonEffect {};  // stop the merge under way: its attempt is over
 // A sealed model this SL lacks. A merge of that round still under way may go on beside it if its
 // chunks go to the same bytes: whichever of OnMerged (with this root) and OnFetched comes first
 // counts.
@@ -90,23 +133,52 @@ struct KeepEffect {
   Digest root;
   bool final = false;
 };  // write behind; final: durable before `done`
+// The program's update, to disk and behind: OnUpdateStored once it is durable. Its bytes stand
+// still, in the update arena, until the next AnswerEffect; the driver has written them by then.
+struct StoreUpdateEffect {
+  Digest update;
+};
+struct DropUpdateEffect {
+  Digest update;
+};  // no round needs it any more: it may be deleted
+// The instance this SL is enrolled in; none: it is at home nowhere. Durable before the next effect.
+struct RememberEffect {
+  std::optional<Position> instance;
+};
+struct ProbeEffect {
+  Probe probe;
+};  // ask another node; OnProbe
 struct ExitEffect {
   std::string summary;
   bool good = true;
 };  // stop serving and leave; good: the training is done
-using SlEffect = std::variant<EnrolEffect, AppendEffect, MergeEffect, FetchEffect, AnswerEffect,
-                              AttentionEffect, KeepEffect, ExitEffect>;
+using SlEffect = std::variant<EnrolEffect, AppendEffect, MergeEffect, AbandonEffect, FetchEffect,
+                              AnswerEffect, AttentionEffect, KeepEffect, StoreUpdateEffect,
+                              DropUpdateEffect, RememberEffect, ProbeEffect, ExitEffect>;
 
 class SlDecider {
  public:
-  explicit SlDecider(SlConfig config) : config_(std::move(config)) {}
+  explicit SlDecider(SlConfig config, SlMemory memory = {})
+      : config_(std::move(config)), memory_(std::move(memory)) {}
 
+  // The log is replayed up to its end as the SN showed it. Once, before or after OnOpened; an SL
+  // that remembers nothing need not call it.
+  [[nodiscard]] std::vector<SlEffect> OnStarted(const LedgerState& state, Instant now);
   // The program has opened its session: the model's schema is known, so this SL can enrol.
   [[nodiscard]] std::vector<SlEffect> OnOpened(const LedgerState& state, Instant now);
   // The SN has accepted the claim of an EnrolEffect, and the log is replayed up to that entry. If
   // this node is still not enrolled (a reset came after it) it enrols again. A refusal is the
   // driver's to judge: it sends the claim again or ends the SL.
   [[nodiscard]] std::vector<SlEffect> OnEnrolled(const LedgerState& state, Instant now);
+  // The SN has refused the claim. `again`: the reason may pass (the name is held by a node that is
+  // present, for one); the decider asks again after a while, else it leaves.
+  [[nodiscard]] std::vector<SlEffect> OnEnrolRefused(const std::string& why, bool again,
+                                                     const LedgerState& state, Instant now);
+  // An entry that this SL signed stands in the final log, `state` is replayed up to it at least;
+  // or an SN will never store it. `ignored`: why it is void, "" when it is valid. What was void is
+  // decided anew. Where it is not called, an entry counts as under way until the state shows it.
+  [[nodiscard]] std::vector<SlEffect> OnOwnEntry(const Event& event, const std::string& ignored,
+                                                 const LedgerState& state, Instant now);
   // The final log has grown to `state`. Called with the state after each batch of entries.
   [[nodiscard]] std::vector<SlEffect> OnLedger(const LedgerState& state, Instant now);
   // The program stands at a sync point / has finished / died. One request at a time; the bridge
@@ -123,6 +195,17 @@ class SlDecider {
   [[nodiscard]] std::vector<SlEffect> OnMerged(const MergeJob& job, const Digest& root,
                                                const MergedReport& report, const LedgerState& state,
                                                Instant now);
+  // The merge of `job` cannot go on with these sources, or (kRoot) its audit has found a run that
+  // is not the merge of its updates. All of them at once: a node has one word an attempt.
+  [[nodiscard]] std::vector<SlEffect> OnStalled(const MergeJob& job,
+                                                const std::vector<SourceFailure>& failures,
+                                                const LedgerState& state, Instant now);
+  // The bytes of a StoreUpdateEffect are durable.
+  [[nodiscard]] std::vector<SlEffect> OnUpdateStored(const Digest& update, const LedgerState& state,
+                                                     Instant now);
+  // What came of a probe. One that is never answered counts as failed after kProbeLimit.
+  [[nodiscard]] std::vector<SlEffect> OnProbe(ProbeId id, const ProbeAnswer& answer,
+                                              const LedgerState& state, Instant now);
   // The bytes of `root` are in the merged arena (FetchEffect) / durable on disk (KeepEffect).
   [[nodiscard]] std::vector<SlEffect> OnFetched(const Digest& root, const LedgerState& state,
                                                 Instant now);
@@ -132,6 +215,12 @@ class SlDecider {
 
   // For people: what this SL waits for now ("waiting for 1 of 3: c"), "" when for nothing.
   [[nodiscard]] std::string WaitingText(const LedgerState& state) const;
+  // The same for machines; nothing when this SL waits for nothing.
+  [[nodiscard]] std::optional<Waiting> WaitingNow(const LedgerState& state, Instant now) const;
+  // What this SL answers to a probe for `instance`; nothing (404) when it is not enrolled in it.
+  // The driver adds done_bytes and waiting_for.
+  [[nodiscard]] std::optional<Progress> ProgressNow(Position instance, const LedgerState& state,
+                                                    Instant now) const;
   [[nodiscard]] std::optional<Instant> wake_at() const;
 
  private:
@@ -167,6 +256,7 @@ class SlDecider {
   void Exit(std::string summary, bool good, Effects& effects);
 
   SlConfig config_;
+  SlMemory memory_;
   // Only what the log cannot tell lives here: what the program holds and waits for, what the arena
   // holds, what was said already.
   bool opened_ = false;

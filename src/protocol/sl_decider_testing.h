@@ -41,6 +41,19 @@ struct Text {
   std::string operator()(const MergeEffect& e) const {
     return StrCat("merge r", e.job.round.value(), " of ", e.job.members.size());
   }
+  std::string operator()(const AbandonEffect&) const { return "abandon"; }
+  std::string operator()(const StoreUpdateEffect& e) const {
+    return StrCat("store ", WordOf(e.update));
+  }
+  std::string operator()(const DropUpdateEffect& e) const {
+    return StrCat("drop ", WordOf(e.update));
+  }
+  std::string operator()(const RememberEffect& e) const {
+    return e.instance ? "remember" : "forget";
+  }
+  std::string operator()(const ProbeEffect& e) const {
+    return StrCat("probe ", e.probe.node.value());
+  }
   std::string operator()(const FetchEffect& e) const {
     return StrCat("fetch ", WordOf(e.root), " from ", Words(e.holders));
   }
@@ -62,7 +75,7 @@ class Sl {
  public:
   explicit Sl(Story& story)
       : story_(story),
-        decider_({story.training, NodeName{"a"}, story.key("a").public_key(), 600s}) {}
+        decider_(SlConfig{story.training, NodeName{"a"}, story.key("a").public_key()}) {}
 
   // The effects in words, one a line. Appends are appended, enrolments accepted, unless `mute`.
   std::string Do(const std::vector<SlEffect>& effects) {

@@ -49,10 +49,14 @@ Waiting MergeWait(const Contract& contract, Instant since) {
   for (const Member& member : contract.members) {
     if (!contract.witness.contains(member.name)) silent.push_back(member.name);
   }
-  return {contract.name, silent,
+  return {contract.name,
+          silent,
           StrCat("round ", contract.round.value(), " is being merged, leader ",
                  LeaderOf(contract).value()),
-          since, "sealed when enough nodes agree on the root"};
+          since,
+          "sealed when enough nodes agree on the root",
+          {},
+          std::nullopt};
 }
 
 }  // namespace
@@ -75,6 +79,10 @@ SnTodo SnDecider::Decide(const LedgerState& state, Instant now) {
   return todo;
 }
 
+void SnDecider::OnProbe(ProbeId /*id*/, const ProbeAnswer& /*answer*/, Instant /*now*/) {}
+
+Duration SnDecider::grace(const ContractName& /*contract*/) const { return options_.quorum_grace; }
+
 void SnDecider::Collecting(const Contract& contract, Instant now, Memory& memory,
                            SnTodo& todo) const {
   const std::vector<Member> ready = machine::Closing(contract, {});
@@ -86,7 +94,9 @@ void SnDecider::Collecting(const Contract& contract, Instant now, Memory& memory
                             StrCat("round ", contract.round.value(), what, ready.size(),
                                    " here, quorum ", contract.rules.min_peers.value_or(1)),
                             memory.since,
-                            std::move(next)});
+                            std::move(next),
+                            {},
+                            std::nullopt});
   };
   if (const std::string why = machine::CannotClose(contract, ready); !why.empty()) {
     memory.quorum_since.reset();

@@ -89,6 +89,12 @@ void NodeLoop::ClearArena() {
   parts_.board.ForgetRuns();
 }
 
+void NodeLoop::Do(const AbandonEffect& /*effect*/) {
+  lag_.reset();
+  merging_ = false;
+  ClearArena();
+}
+
 void NodeLoop::Do(const FetchEffect& effect) {
   fetch_wanted_ = effect.root;
   StartFetchIfDue();

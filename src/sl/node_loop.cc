@@ -214,8 +214,9 @@ void NodeLoop::Open(const OpenFrame& frame) {
   parts_.deps.log.Info("program connected: {}, {}, {} tensors, {} bytes, training {}", frame.client,
                        frame.platform, frame.tensors.size(), session->arenas.layout->size(),
                        frame.contract.value());
-  decider_.emplace(SlConfig{frame.contract, NodeName{parts_.config.name}, parts_.key.public_key(),
-                            parts_.config.linger});
+  SlConfig config{frame.contract, NodeName{parts_.config.name}, parts_.key.public_key()};
+  config.linger = parts_.config.linger;
+  decider_.emplace(std::move(config));
   program_waits_ = true;
   next_word_ = parts_.deps.clock.Now() + kWordEvery;
   Perform(decider_->OnOpened(state(), parts_.deps.clock.Now()));

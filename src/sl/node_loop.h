@@ -108,10 +108,16 @@ class NodeLoop {
   void Do(const EnrolEffect& effect);
   void Do(const AppendEffect& effect);
   void Do(MergeEffect effect);
+  void Do(const AbandonEffect& effect);
   void Do(const FetchEffect& effect);
   void Do(const AnswerEffect& effect);
   void Do(const AttentionEffect& effect);
   void Do(const KeepEffect& effect);
+  // The decider is not told that this driver can do these, so it asks for none of them.
+  void Do(const StoreUpdateEffect& /*effect*/) {}
+  void Do(const DropUpdateEffect& /*effect*/) {}
+  void Do(const RememberEffect& /*effect*/) {}
+  void Do(const ProbeEffect& /*effect*/) {}
   void Do(const ExitEffect& effect);
   void SendEnrolment();
   void SendOpenedIfEnrolled();

@@ -1,0 +1,48 @@
+// Progress: what a node tells of itself at GET /v1/progress/{instance}, and the probe that asks for
+// it (docs/protocol.md, "Probes"). Values; any thread.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "protocol/state.h"
+
+namespace starling {
+
+// How long whoever performs a probe waits for its answer.
+inline constexpr Duration kProbeLimit = std::chrono::seconds(2);
+
+struct Progress {
+  RoundId round;
+  AttemptId attempt;
+  Phase phase = Phase::kCollecting;
+  std::uint64_t done_bytes = 0;        // of the merge under way
+  std::vector<NodeName> waiting_for;   // sources that it cannot go on without
+  std::optional<RoundId> training_on;  // the round for which its program trains now
+  std::uint64_t training_ms = 0;       // and for how long it has
+  friend bool operator==(const Progress&, const Progress&) = default;
+};
+
+using ProbeId = Strong<struct ProbeIdTag, std::uint64_t>;
+
+// A question to one node, asked once. The driver asks `url` within kProbeLimit, probes of one
+// answer in parallel, and feeds back what came of each. Only a Progress of this instance is an
+// answer: a node that is not enrolled in it (a wiped disk, another program on its port) answers 404
+// and so fails.
+struct Probe {
+  ProbeId id;
+  ContractName contract;
+  Position instance;
+  NodeName node;
+  std::string url;  // blob_url of the node
+};
+struct ProbeAnswer {
+  std::optional<Progress> progress;  // none: it failed
+  std::string why;                   // in words, when it failed: "connection refused"
+  [[nodiscard]] bool answered() const { return progress.has_value(); }
+};
+
+}  // namespace starling
