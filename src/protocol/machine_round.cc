@@ -53,7 +53,7 @@ void OpenAgain(Contract& contract) {
   contract.set = Digest{};
   contract.witness.clear();
   contract.grounds.clear();
-  contract.stall_authors.clear();
+  contract.stalls.clear();
   contract.phase = Phase::kCollecting;
 }
 
@@ -68,6 +68,8 @@ void Seal(Contract& contract, const Digest& root) {
   const bool last = !HasTrainer(contract.members);
   contract.sealed_members = std::move(contract.members);
   OpenAgain(contract);
+  contract.removed.clear();
+  contract.lone_accusers.clear();
   contract.attempt = AttemptId{0};
   for (auto& [name, node] : contract.nodes) node.checkin.reset();
   if (last) {
@@ -126,6 +128,14 @@ std::string CannotClose(const Contract& contract, const std::vector<Member>& mem
   return "";
 }
 
+std::vector<NodeName> AccusersOf(const Contract& contract, const NodeName& name) {
+  std::vector<NodeName> accusers;
+  for (const auto& [author, on] : contract.stalls) {
+    if (author != name && Contains(on, name)) accusers.push_back(author);
+  }
+  return accusers;
+}
+
 std::string CheckIn(Contract& contract, const NodeName& author, const CheckedIn& event) {
   if (contract.phase != Phase::kCollecting) return NotCollecting(contract);
   if (event.round != contract.round)
@@ -135,6 +145,7 @@ std::string CheckIn(Contract& contract, const NodeName& author, const CheckedIn&
   if (node.kind != NodeKind::kTrainer) return "this node has finished";
   if (event.base != contract.base) return "it was not trained from the model of the round before";
   node.checkin = event.update;
+  node.train_ms = event.report.train_ms;
   node.present = true;
   return "";
 }
@@ -179,7 +190,7 @@ std::string Stall(Contract& contract, const NodeName& author, const Stalled& eve
     if (contract.FindMember(name) == nullptr)
       return StrCat("it accuses ", name.value(), ", which does not take part in this round");
   }
-  if (!contract.stall_authors.insert(author).second)
+  if (!contract.stalls.emplace(author, event.on).second)
     return "its author has spoken of a stall in this attempt already";
   contract.grounds.insert(author);
   contract.grounds.insert(event.on.begin(), event.on.end());
@@ -196,6 +207,10 @@ std::string Reopen(Contract& contract, const RoundReopened& event) {
       return StrCat("there are no grounds to remove ", name.value());
   }
   for (const NodeName& name : event.without) {
+    ++contract.removed[name];
+    const std::vector<NodeName> accusers = AccusersOf(contract, name);
+    if (accusers.size() == 1 && !Contains(event.without, accusers.front()))
+      contract.lone_accusers.insert(accusers.front());
     const auto node = contract.nodes.find(name);
     if (node == contract.nodes.end()) continue;  // Revoked meanwhile.
     node->second.checkin.reset();

@@ -174,7 +174,7 @@ Json ContractStateJson(const Contract& contract) {
                {"revoked", contract.revoked_kids},
                {"set", HexOf(contract.set)},
                {"grounds", NamesJson(contract.grounds)},
-               {"stall_authors", NamesJson(contract.stall_authors)},
+               {"lone_accusers", NamesJson(contract.lone_accusers)},
                {"finished", contract.someone_finished},
                {"sealed", contract.sealed_round ? StrCat(contract.sealed_round->value()) : ""},
                {"sealed_members", MembersJson(contract.sealed_members)},
@@ -182,6 +182,9 @@ Json ContractStateJson(const Contract& contract) {
   for (const auto& [round, root] : contract.roots)
     json["roots"][StrCat(round.value())] = RootText(root);
   for (const auto& [name, root] : contract.witness) json["witness"][name.value()] = RootText(root);
+  for (const auto& [name, on] : contract.stalls)
+    json["stalls"][name.value()] = fields::NodesJson(on);
+  for (const auto& [name, times] : contract.removed) json["removed"][name.value()] = times;
   for (const auto& [name, node] : contract.nodes) json["nodes"][name.value()] = NodeJson(node);
   return json;
 }

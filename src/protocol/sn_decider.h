@@ -67,19 +67,80 @@ class SnDecider {
   [[nodiscard]] Duration grace(const ContractName& contract) const;
 
  private:
+  // What probes have shown of one node since it was seen last to come.
+  struct NodeView {
+    std::optional<ProbeId> asked_id;  // under way
+    Instant asked;
+    std::optional<Instant> heard;  // the newest result
+    std::uint32_t fails = 0;       // in a row
+    Instant first_fail;
+    std::optional<Progress> progress;  // of the newest result
+    std::string url;                   // another one: the node has come anew
+  };
+  // What was begun in this phase of this attempt.
+  struct Steps {
+    std::optional<Instant> quorum_since;   // since a close would be valid
+    std::optional<Instant> due_since;      // since nothing is waited for any more
+    std::optional<Instant> trouble_since;  // since the merge cannot end
+    std::optional<Instant> said;           // the newest append for this step
+    std::set<NodeName> training;           // expected beside the others: they train for this round
+  };
   struct Memory {
     Position instance{-1};
     RoundId round{0};
     AttemptId attempt{0};
     Phase phase = Phase::kCollecting;
-    Instant since;                        // this round and phase
-    std::optional<Instant> quorum_since;  // since a close would be valid
-    std::optional<Instant> said;          // the close was said
+    Instant since;  // this round and phase
+    Steps steps;
+    std::map<NodeName, NodeView> nodes;
+    std::map<NodeName, Instant> away_said;
+    Duration grace{};
+    std::optional<RoundId> measured;              // the newest round in `intervals`
+    std::deque<std::vector<Duration>> intervals;  // of the last rounds
+    std::vector<Duration> laggards;               // of those that were still training at a close
   };
-  void Collecting(const Contract& contract, Instant now, Memory& memory, SnTodo& todo) const;
+  // One contract in one call of Decide.
+  struct Turn {
+    const LedgerState& state;
+    const Contract& contract;
+    Memory& memory;
+    Instant now;
+    SnTodo& todo;
+  };
+
+  // sn_decider.cc
+  static void Look(const Turn& turn, const SnOptions& options);
+  [[nodiscard]] Duration Wait(const Turn& turn) const;  // by this SN's rank
+  static void WakeAt(const Turn& turn, Instant at);
+  static bool MaySay(const Turn& turn);
+  // sn_decider_probe.cc
+  void Expire(Memory& memory, Instant now);
+  static void Heard(NodeView& view, const ProbeAnswer& answer, Instant now);
+  bool Ask(const Turn& turn, const NodeName& name);
+  bool AskEvery(const Turn& turn, const NodeName& name, Duration pause, Duration after_failure);
+  [[nodiscard]] bool AskedSince(const Turn& turn, const std::set<NodeName>& names, Instant since);
+  [[nodiscard]] bool Silent(const Turn& turn, const NodeName& name, std::uint32_t fails) const;
+  [[nodiscard]] std::vector<NodeName> SilentOf(const Turn& turn,
+                                               const std::set<NodeName>& names) const;
+  void Watch(const Turn& turn);
+  [[nodiscard]] std::optional<Duration> AwayAfter(const Turn& turn, const Node& node) const;
+  // sn_decider_close.cc
+  void Collecting(const Turn& turn);
+  void Close(const Turn& turn);
+  void WaitForQuorum(const Turn& turn, const std::vector<Member>& ready,
+                     const std::set<NodeName>& missing, const std::string& why);
+  [[nodiscard]] bool WaitsForMissing(const Turn& turn, std::set<NodeName>& missing);
+  static void Measure(const Turn& turn, const SnOptions& options);
+  [[nodiscard]] Duration GraceOf(const Turn& turn) const;
+  // sn_decider_blame.cc
+  void Merging(const Turn& turn);
+  void Reopen(const Turn& turn);
+  [[nodiscard]] std::set<NodeName> Blamed(const Turn& turn) const;
 
   SnOptions options_;
   std::map<ContractName, Memory> memory_;
+  std::map<ProbeId, std::pair<ContractName, NodeName>> asked_;
+  std::uint64_t probes_ = 0;  // asked so far
 };
 
 }  // namespace starling

@@ -29,6 +29,7 @@ struct Node {
   NodeKind kind = NodeKind::kTrainer;
   std::optional<Digest> snapshot;  // kind snapshot: the update it keeps offering
   std::optional<Digest> checkin;
+  std::uint64_t train_ms = 0;  // of its newest check-in: for the SNs' choices, no part of the state
 };
 
 // One member of P, frozen at the close. `update` is none for an inactive node.
@@ -56,7 +57,10 @@ struct Contract {
   Digest set{};                // H(base, P) while merging
   std::map<NodeName, Digest> witness;
   std::set<NodeName> grounds;
-  std::set<NodeName> stall_authors;  // of this attempt
+  std::map<NodeName, std::vector<NodeName>> stalls;  // of this attempt: who has accused whom
+  // What the SNs' choices remember of this round's attempts.
+  std::map<NodeName, std::uint64_t> removed;  // how often it was reopened without this node
+  std::set<NodeName> lone_accusers;           // whose word alone has removed somebody
   std::map<NodeName, Node> nodes;
   bool someone_finished = false;
   std::set<std::string> revoked_kids;  // dead keys; a reset keeps them

@@ -1,0 +1,218 @@
+// When a round closes, and without whom.
+#include <algorithm>
+
+#include "base/text.h"
+#include "protocol/machine.h"
+#include "protocol/sn_decider.h"
+
+namespace starling {
+namespace {
+
+constexpr Duration kGraceMin = 1s;
+constexpr Duration kGraceMax = 3600s;
+constexpr std::size_t kRoundsMeasured = 20;
+constexpr std::uint64_t kDoublingsMax = 10;
+constexpr std::uint32_t kFailsForMissing = 2;  // then it is no longer expected
+constexpr Duration kMissingAgain = 1s;
+constexpr Duration kSuspectEvery = 5s;
+constexpr Duration kAnsweringEvery = 10s;
+constexpr std::uint64_t kRemovedTwice = 2;
+
+bool Trains(const Node* node) {
+  return node != nullptr && node->present && node->kind == NodeKind::kTrainer;
+}
+
+// Whom this round waits for beside those that are ready. Without a round sealed by nodes of this
+// instance: everybody enrolled and everybody listed as a member. Later: who took part in the last
+// one. Late joiners are never waited for.
+std::set<NodeName> ExpectedOf(const Contract& contract) {
+  std::set<NodeName> expected;
+  if (!contract.sealed_members.empty()) {
+    for (const Member& member : contract.sealed_members) {
+      if (Trains(contract.Find(member.name))) expected.insert(member.name);
+    }
+    return expected;
+  }
+  for (const auto& [name, node] : contract.nodes) {
+    if (Trains(&node)) expected.insert(name);
+  }
+  for (const auto& [name, key] : contract.rules.members) {
+    if (contract.Find(name) == nullptr) expected.insert(name);
+  }
+  return expected;
+}
+
+std::string SecondsText(Duration d) {
+  return StrCat(std::max<std::int64_t>(0, (Millis(d) + 999) / 1000), " s");
+}
+
+std::string SilentText(const std::vector<NodeName>& silent) {
+  std::string text;
+  for (const NodeName& name : silent)
+    StrAppend(&text, text.empty() ? "; no answer from " : ", ", name.value());
+  return text;
+}
+
+// Of those that had better be left out, as many as the quorum can do without, in order.
+std::vector<NodeName> Affordable(const Contract& contract, const std::vector<NodeName>& unwanted) {
+  std::vector<NodeName> without;
+  for (const NodeName& name : unwanted) {
+    without.push_back(name);
+    if (!machine::CannotClose(contract, machine::Closing(contract, without)).empty())
+      without.pop_back();
+  }
+  std::sort(without.begin(), without.end());
+  return without;
+}
+
+}  // namespace
+
+Duration SnDecider::GraceOf(const Turn& turn) const {
+  const std::uint64_t doublings = std::min(turn.contract.attempt.value(), kDoublingsMax);
+  return std::min(turn.memory.grace * (std::int64_t{1} << doublings),
+                  std::max(kGraceMax, turn.memory.grace));
+}
+
+Duration SnDecider::grace(const ContractName& contract) const {
+  const auto memory = memory_.find(contract);
+  return memory == memory_.end() ? options_.quorum_grace : memory->second.grace;
+}
+
+// A round was sealed: the grace follows how long its participants trained. Who was still training
+// at the close counts with the time it had spent by then, or a slow site would never be noticed.
+void SnDecider::Measure(const Turn& turn, const SnOptions& options) {
+  Memory& memory = turn.memory;
+  if (memory.measured == turn.contract.sealed_round) return;
+  memory.measured = turn.contract.sealed_round;
+  std::vector<Duration> intervals = std::move(memory.laggards);
+  memory.laggards.clear();
+  for (const Member& member : turn.contract.sealed_members) {
+    const Node* const node = turn.contract.Find(member.name);
+    if (member.kind != NodeKind::kTrainer || node == nullptr || node->train_ms == 0) continue;
+    const auto ms = static_cast<std::int64_t>(
+        std::min<std::uint64_t>(node->train_ms, static_cast<std::uint64_t>(Millis(kGraceMax))));
+    intervals.push_back(std::chrono::milliseconds(ms));
+  }
+  if (!options.adapt || intervals.empty()) return;
+  memory.intervals.push_back(std::move(intervals));
+  if (memory.intervals.size() > kRoundsMeasured) memory.intervals.pop_front();
+  std::vector<Duration> all;
+  for (const std::vector<Duration>& round : memory.intervals)
+    all.insert(all.end(), round.begin(), round.end());
+  std::sort(all.begin(), all.end());
+  const Duration p95 = all[(all.size() * 95 + 99) / 100 - 1];
+  memory.grace = std::clamp(p95, memory.grace / 2, memory.grace * 3 / 2);
+  memory.grace = std::clamp(memory.grace, kGraceMin, kGraceMax);
+}
+
+void SnDecider::Collecting(const Turn& turn) {
+  const Contract& contract = turn.contract;
+  Steps& steps = turn.memory.steps;
+  const std::vector<Member> ready = machine::Closing(contract, {});
+  std::set<NodeName> missing = ExpectedOf(contract);
+  for (const NodeName& name : steps.training) {
+    if (Trains(contract.Find(name))) missing.insert(name);
+  }
+  for (const Member& member : ready) missing.erase(member.name);
+  if (const std::string why = machine::CannotClose(contract, ready); !why.empty()) {
+    steps.quorum_since.reset();
+    steps.due_since.reset();
+    return WaitForQuorum(turn, ready, missing, why);
+  }
+  if (!steps.quorum_since) steps.quorum_since = turn.now;
+  const Instant grace_ends = *steps.quorum_since + GraceOf(turn);
+  if (turn.now < grace_ends && WaitsForMissing(turn, missing)) {
+    steps.due_since.reset();
+    WakeAt(turn, grace_ends);
+    const std::vector<NodeName> silent = SilentOf(turn, missing);
+    turn.todo.waiting.push_back(
+        {contract.name,
+         {missing.begin(), missing.end()},
+         StrCat("round ", contract.round.value(), " has its quorum: ", ready.size(),
+                " here, quorum ", contract.rules.min_peers.value_or(1), SilentText(silent)),
+         turn.memory.since,
+         StrCat("closes without the rest in ", SecondsText(grace_ends - turn.now)),
+         silent,
+         grace_ends});
+    return;
+  }
+  if (!steps.due_since) steps.due_since = turn.now;
+  const Instant turn_comes = *steps.due_since + Wait(turn);
+  if (turn.now < turn_comes) return WakeAt(turn, turn_comes);
+  Close(turn);
+}
+
+// Nobody closes this round yet. Whoever is missing is asked now and then: people want to know, and
+// a trainer that is no more must not keep the others from ending.
+void SnDecider::WaitForQuorum(const Turn& turn, const std::vector<Member>& ready,
+                              const std::set<NodeName>& missing, const std::string& why) {
+  const Contract& contract = turn.contract;
+  if (contract.nodes.empty() && contract.rules.members.empty()) return;  // Nobody to wait for.
+  if (!ready.empty()) {
+    for (const auto& [name, node] : contract.nodes) {
+      if (Trains(&node) && !node.checkin) AskEvery(turn, name, kAnsweringEvery, kSuspectEvery);
+    }
+  }
+  const std::vector<NodeName> silent = SilentOf(turn, missing);
+  turn.todo.waiting.push_back(
+      {contract.name,
+       {missing.begin(), missing.end()},
+       StrCat("round ", contract.round.value(), " waits for check-ins: ", ready.size(),
+              " here, quorum ", contract.rules.min_peers.value_or(1), SilentText(silent)),
+       turn.memory.since,
+       StrCat(why,
+              "; a node checks in or enrols, or an operator lowers min_peers or resets the "
+              "training"),
+       silent,
+       std::nullopt});
+}
+
+// Takes out of `missing` who does not answer twice, and asks the others now and then. Answers
+// whether somebody is left to wait for.
+bool SnDecider::WaitsForMissing(const Turn& turn, std::set<NodeName>& missing) {
+  for (const NodeName& name : missing) AskEvery(turn, name, kAnsweringEvery, kMissingAgain);
+  std::erase_if(missing,
+                [&](const NodeName& name) { return Silent(turn, name, kFailsForMissing); });
+  return !missing.empty();
+}
+
+// Nothing is waited for any more: one look at everybody, and the round closes.
+void SnDecider::Close(const Turn& turn) {
+  const Contract& contract = turn.contract;
+  Steps& steps = turn.memory.steps;
+  std::set<NodeName> ready, training;
+  for (const Member& member : machine::Closing(contract, {})) ready.insert(member.name);
+  for (const auto& [name, node] : contract.nodes) {
+    if (Trains(&node) && !ready.contains(name) && !Silent(turn, name, kFailsForMissing))
+      training.insert(name);
+  }
+  const Instant since = *steps.due_since;
+  const bool heard_ready = AskedSince(turn, ready, since);
+  const bool heard_training = AskedSince(turn, training, since);
+  if (!heard_ready || !heard_training) return;
+  bool more = false;
+  turn.memory.laggards.clear();
+  for (const NodeName& name : training) {
+    const auto view = turn.memory.nodes.find(name);
+    if (view == turn.memory.nodes.end() || !view->second.progress) continue;
+    const Progress& progress = *view->second.progress;
+    if (progress.training_on != contract.round) continue;
+    turn.memory.laggards.push_back(
+        std::chrono::milliseconds(static_cast<std::int64_t>(std::min<std::uint64_t>(
+            progress.training_ms, static_cast<std::uint64_t>(Millis(kGraceMax))))));
+    more = steps.training.insert(name).second || more;
+  }
+  // Somebody trains for this round of whom the log did not tell: expected from now on.
+  if (more && turn.now < *steps.quorum_since + GraceOf(turn)) return Collecting(turn);
+  std::vector<NodeName> unwanted = SilentOf(turn, ready);
+  for (const NodeName& name : ready) {
+    const auto removed = contract.removed.find(name);
+    const bool twice = removed != contract.removed.end() && removed->second >= kRemovedTwice;
+    if (twice && !Silent(turn, name, 1)) unwanted.push_back(name);
+  }
+  if (!MaySay(turn)) return;
+  turn.todo.appends.push_back({contract.name, RoundClosed{contract.round, contract.attempt,
+                                                          Affordable(contract, unwanted)}});
+}
+
+}  // namespace starling
