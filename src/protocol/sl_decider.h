@@ -158,8 +158,7 @@ using SlEffect = std::variant<EnrolEffect, AppendEffect, MergeEffect, AbandonEff
 
 class SlDecider {
  public:
-  explicit SlDecider(SlConfig config, SlMemory memory = {})
-      : config_(std::move(config)), memory_(std::move(memory)) {}
+  explicit SlDecider(SlConfig config, SlMemory memory = {});
 
   // The log is replayed up to its end as the SN showed it. Once, before or after OnOpened; an SL
   // that remembers nothing need not call it.
@@ -221,9 +220,10 @@ class SlDecider {
   // The driver adds done_bytes and waiting_for.
   [[nodiscard]] std::optional<Progress> ProgressNow(Position instance, const LedgerState& state,
                                                     Instant now) const;
-  [[nodiscard]] std::optional<Instant> wake_at() const;
+  [[nodiscard]] std::optional<Instant> wake_at() const { return wake_; }
 
  private:
+  using Effects = std::vector<SlEffect>;
   enum class Pending : std::uint8_t { kNone, kSync, kFinish };
   // What writes the merged arena now.
   enum class ArenaTask : std::uint8_t { kNone, kMerge, kFetch };
@@ -233,34 +233,87 @@ class SlDecider {
     AttemptId attempt;
     friend bool operator==(const JobKey&, const JobKey&) = default;
   };
-  struct Vote {
+  // One thing that this SL says, and what became of it.
+  enum class Word : std::uint8_t { kCheckIn, kFinish, kVote, kStall, kAway };
+  struct Spoken {
     RoundId round;
-    Digest root;
-    friend bool operator==(const Vote&, const Vote&) = default;
+    AttemptId attempt;
+    Digest what{};
+    bool under_way = true;  // not yet seen in the log
+    Instant not_before{};   // when the log has it and it is needed all the same
+    Duration pause{};
   };
-  using Effects = std::vector<SlEffect>;
+  // The look at those that have not voted.
+  struct VoteWatch {
+    JobKey job;
+    Instant next;  // when to ask
+    std::map<ProbeId, NodeName> asked;
+    Instant asked_at;
+    std::set<NodeName> silent;
+  };
+  // One call: the contract, this node in it, and what is to be done.
+  struct Turn {
+    const Contract& contract;
+    const Node& me;
+    Instant now;
+    Effects& effects;
+  };
 
+  // sl_decider.cc
   [[nodiscard]] Effects Step(const LedgerState& state, Instant now);
+  void Append(Effects& effects, Effects more) const;
   [[nodiscard]] const Contract* Find(const LedgerState& state) const;
   [[nodiscard]] const Node* Me(const Contract& contract) const;
-  [[nodiscard]] bool Behind(const Contract& contract) const;
-  [[nodiscard]] bool NeedsSealed(const Contract& contract) const;
-  void Enrol(const Contract* contract, const Node* me, Effects& effects);
-  void Removed(const Contract* contract, Effects& effects);
-  void Receive(const Contract& contract, Effects& effects);  // what was sealed
-  void Answer(const Contract& contract, Effects& effects);
-  void Work(const Contract& contract, Effects& effects);                   // merge what has closed
-  void Speak(const Contract& contract, const Node& me, Effects& effects);  // check-in, finish
-  void LeaveEarly(const Contract& contract, const Node& me, Effects& effects);
-  void Leave(const Contract& contract, Instant now, Effects& effects);
+  [[nodiscard]] static JobKey KeyOf(const Contract& contract);
+  void WakeAt(Instant at);
   void Exit(std::string summary, bool good, Effects& effects);
+  // Is it time to say this (again)?
+  [[nodiscard]] bool MaySay(Word word, RoundId round, AttemptId attempt, const Digest& what,
+                            Instant now);
+  [[nodiscard]] Duration StallTimeout(AttemptId attempt) const;
+  // sl_decider_enrol.cc
+  void Enrol(const Contract* contract, const Node* me, Instant now, Effects& effects);
+  [[nodiscard]] bool Resume(const Contract* contract, const Node* me, Instant now,
+                            Effects& effects);
+  void BeAt(const Contract& contract, Effects& effects);
+  void Forget(Effects& effects);
+  void Return(const Turn& turn);  // from being away
+  void Removed(const Contract* contract, Effects& effects);
+  void Tidy(const Turn& turn);  // updates on the disk
+  [[nodiscard]] bool Holds(const std::optional<Digest>& update) const;
+  [[nodiscard]] bool LostSnapshot(const Node& me) const;
+  // sl_decider_round.cc
+  [[nodiscard]] bool Behind(const Contract& contract) const;
+  [[nodiscard]] bool Standing(const Contract& contract) const;
+  [[nodiscard]] bool NeedsSealed(const Contract& contract) const;
+  void Receive(const Turn& turn);  // what was sealed
+  void Fetch(const Turn& turn);
+  void Hold(const Turn& turn);
+  void Answer(const Turn& turn);
+  void Work(const Turn& turn);   // merge what has closed
+  void Vote(const Turn& turn);   // again, where the first vote did not count
+  void Speak(const Turn& turn);  // check-in, finish
+  void Store(Effects& effects);
+  // sl_decider_stall.cc
+  void Accuse(const Turn& turn, const std::map<NodeName, StallWhy>& failures);
+  void WatchVotes(const Turn& turn);
+  // sl_decider_end.cc
+  void LeaveEarly(const Turn& turn);
+  void Leave(const Turn& turn);
+  [[nodiscard]] std::vector<NodeName> WaitedFor(const Contract& contract) const;
 
   SlConfig config_;
-  SlMemory memory_;
+  SlMemory memory_;  // updates and models that are on the disk by now
   // Only what the log cannot tell lives here: what the program holds and waits for, what the arena
   // holds, what was said already.
+  bool started_ = false;
   bool opened_ = false;
+  bool program_ = false;  // a program has its session open
+  bool loaded_ = false;   // and was answered in it: between its requests the arenas are its own
   bool enrol_sent_ = false;
+  std::string refusal_;
+  std::optional<Instant> enrol_next_;
+  Duration enrol_pause_{};
   std::optional<Position>
       over_before_;  // an instance that was done before this SL enrolled: not its own
   std::optional<Position> instance_;  // enrolled in
@@ -271,23 +324,34 @@ class SlDecider {
   bool finished_ = false;  // the program has asked to finish
   bool over_ = false;      // the program was answered with the final model
   bool gone_ = false;
-  std::optional<RoundId> answered_;    // the sealed round whose model the program loaded last; by
-                                       // round, as a round may change nothing
+  std::optional<RoundId> answered_;  // the sealed round whose model the program loaded last; by
+                                     // round, as a round may change nothing
+  Instant training_since_{};
   std::optional<Digest> arena_model_;  // what the merged arena holds
   ArenaTask arena_task_ = ArenaTask::kNone;
   std::optional<Digest> fetching_;
   std::optional<JobKey> job_;  // merge started last
-  std::optional<JobKey> checkin_said_;
-  std::optional<Vote> vote_said_;
-  bool finish_said_ = false;
-  bool away_said_ = false;
+  struct Computed {
+    JobKey job;
+    Digest set, root;
+    MergedReport report;
+  };
+  std::optional<Computed> computed_;  // M of the last merge that was complete
+  std::map<Word, Spoken> spoken_;
+  std::optional<VoteWatch> votes_;
+  std::uint64_t probes_ = 0;
+  std::optional<Digest> store_asked_;
   std::optional<RoundId> attention_said_;
   std::optional<RoundId> keep_asked_;
   std::optional<Digest> final_asked_;  // the final model, once its KeepEffect is out
   bool final_kept_ = false;
   std::optional<Instant> done_since_;
+  std::optional<JobKey> wait_;  // what it waits for, in this phase, since when
+  Phase wait_phase_ = Phase::kCollecting;
+  Instant waits_since_{};
   std::string summary_;
   bool exit_said_ = false;
+  std::optional<Instant> wake_;
 };
 
 }  // namespace starling

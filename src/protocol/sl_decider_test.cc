@@ -148,7 +148,7 @@ TEST(SlRound, AReplacedMergeIsIgnored) {
   const MergeJob old = t.sl.job;
   ASSERT_EQ(t.story.Stall("b", {"b"}), "");
   ASSERT_EQ(t.story.Reopen({"b"}), "");
-  ASSERT_EQ(t.sl.Ledger(), "");  // Its check-in stands.
+  ASSERT_EQ(t.sl.Ledger(), "abandon");  // Its check-in stands.
   ASSERT_EQ(t.story.Close(), "");
   ASSERT_EQ(t.sl.Ledger(), "merge r1 of 1");
   EXPECT_EQ(t.sl.Merged(old, "x1"), "");

@@ -33,6 +33,9 @@ struct Text {
       StrAppend(&text, " r", in->round.value(), " ", WordOf(in->update));
     } else if (const auto* merged = std::get_if<RoundMerged>(&e.event)) {
       StrAppend(&text, " r", merged->round.value(), " ", WordOf(merged->root));
+    } else if (const auto* stalled = std::get_if<Stalled>(&e.event)) {
+      StrAppend(&text, " r", stalled->round.value(), " a", stalled->attempt.value(), " on ",
+                Words(stalled->on), " (", stalled->why, ")");
     } else if (const auto* finished = std::get_if<NodeFinished>(&e.event)) {
       if (finished->update) StrAppend(&text, " ", WordOf(*finished->update));
     }
@@ -74,8 +77,15 @@ struct Text {
 class Sl {
  public:
   explicit Sl(Story& story)
-      : story_(story),
-        decider_(SlConfig{story.training, NodeName{"a"}, story.key("a").public_key()}) {}
+      : Sl(story, SlConfig{story.training, NodeName{"a"}, story.key("a").public_key()}, {}) {}
+  Sl(Story& story, SlConfig config, SlMemory memory)
+      : story_(story), decider_(std::move(config), std::move(memory)) {}
+  // One that can be restarted, with what it finds on its disk, and that probes.
+  static SlConfig Durable(const Story& story) {
+    SlConfig config{story.training, NodeName{"a"}, story.key("a").public_key()};
+    config.durable = config.probe = true;
+    return config;
+  }
 
   // The effects in words, one a line. Appends are appended, enrolments accepted, unless `mute`.
   std::string Do(const std::vector<SlEffect>& effects) {
@@ -83,6 +93,8 @@ class Sl {
     for (const SlEffect& effect : effects) {
       StrAppend(&text, text.empty() ? "" : "\n", std::visit(Text{}, effect));
       if (const auto* merge = std::get_if<MergeEffect>(&effect)) job = merge->job;
+      if (const auto* probe = std::get_if<ProbeEffect>(&effect)) probes.push_back(probe->probe);
+      if (const auto* append = std::get_if<AppendEffect>(&effect)) last = append->event;
       if (mute) continue;
       if (const auto* append = std::get_if<AppendEffect>(&effect)) {
         said.push_back(story_.Say("a", append->event));
@@ -91,6 +103,31 @@ class Sl {
       }
     }
     return text;
+  }
+  std::string Started() { return Do(decider_.OnStarted(state(), now)); }
+  std::string Refused(const std::string& why, bool again) {
+    return Do(decider_.OnEnrolRefused(why, again, state(), now));
+  }
+  // What the log made of the newest own entry.
+  std::string Own(const std::string& ignored) {
+    return Do(decider_.OnOwnEntry(*last, ignored, state(), now));
+  }
+  std::string Stalls(const std::vector<SourceFailure>& failures) {
+    return Do(decider_.OnStalled(job, failures, state(), now));
+  }
+  std::string Stored(const std::string& update) {
+    return Do(decider_.OnUpdateStored(RootNamed(update), state(), now));
+  }
+  std::string Probed(const Probe& probe, bool answers) {
+    ProbeAnswer answer;
+    if (answers) answer.progress = Progress{};
+    return Do(decider_.OnProbe(probe.id, answer, state(), now));
+  }
+  [[nodiscard]] std::optional<Progress> Tells() const {
+    return decider_.ProgressNow(story_.contract().instance, state(), now);
+  }
+  [[nodiscard]] std::optional<struct Waiting> Waits() const {
+    return decider_.WaitingNow(state(), now);
   }
   std::string Open() { return Do(decider_.OnOpened(state(), now)); }
   std::string Enrolled() { return Do(decider_.OnEnrolled(state(), now)); }
@@ -119,6 +156,8 @@ class Sl {
   Instant now{};
   MergeJob job;
   std::vector<std::string> said;  // what became of own appends
+  std::optional<Event> last;      // the newest of them
+  std::vector<Probe> probes;
   bool mute = false;
 
  private:

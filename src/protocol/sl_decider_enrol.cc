@@ -1,0 +1,137 @@
+// Where an SL belongs: enrolment, coming back after a restart or an absence, and what it keeps on
+// its disk for that.
+#include <algorithm>
+
+#include "base/text.h"
+#include "protocol/sl_decider.h"
+
+namespace starling {
+namespace {
+
+constexpr Duration kReturnFirst = 1s;
+constexpr Duration kReturnMax = 60s;
+
+}  // namespace
+
+// Until it is in: asks, and knows its own instance from one that was over before.
+void SlDecider::Enrol(const Contract* contract, const Node* me, Instant now, Effects& effects) {
+  if (gone_) return Exit("the program ended before its training began", false, effects);
+  if (memory_.instance) {
+    if (!started_) return;  // The log may be incomplete.
+    if (Resume(contract, me, now, effects)) return;
+  }
+  if (!opened_) return;
+  const bool over = contract != nullptr && contract->phase == Phase::kDone;
+  if (enrol_sent_ || over_before_) {
+    if (me != nullptr && over_before_ != contract->instance) return BeAt(*contract, effects);
+  }
+  if (enrol_sent_) return;
+  if (enrol_next_ && now < *enrol_next_) return WakeAt(*enrol_next_);
+  enrol_sent_ = true;
+  over_before_ = over ? contract->instance : Position{-1};
+  effects.emplace_back(EnrolEffect{std::nullopt});
+}
+
+void SlDecider::BeAt(const Contract& contract, Effects& effects) {
+  instance_ = contract.instance;
+  enrol_sent_ = false;
+  enrol_next_.reset();
+  enrol_pause_ = Duration::zero();
+  if (!config_.durable || memory_.instance == instance_) return;
+  memory_.instance = instance_;
+  effects.emplace_back(RememberEffect{instance_});
+}
+
+void SlDecider::Forget(Effects& effects) {
+  if (config_.durable && memory_.instance) effects.emplace_back(RememberEffect{std::nullopt});
+  memory_.instance.reset();
+}
+
+// A restarted SL goes on where it was enrolled, if that is still under way or has just ended. It
+// says so by enrolling again: its address may be another one.
+bool SlDecider::Resume(const Contract* contract, const Node* me, Instant now, Effects& effects) {
+  if (contract == nullptr || contract->instance != *memory_.instance) {
+    Forget(effects);
+    return false;
+  }
+  BeAt(*contract, effects);
+  if (me == nullptr) return true;  // Removed() tells why.
+  finished_ = me->kind != NodeKind::kTrainer;
+  if (contract->phase == Phase::kDone || LostSnapshot(*me)) return true;
+  enrol_sent_ = true;
+  enrol_next_ = now + kReturnFirst;
+  effects.emplace_back(EnrolEffect{instance_});
+  return true;
+}
+
+// A node that was taken for away comes back: by its next check-in where that is at hand, else by
+// enrolling again, more and more slowly when that does not last.
+void SlDecider::Return(const Turn& turn) {
+  if (turn.me.present) {
+    if (enrol_next_ && turn.now >= *enrol_next_ + kReturnMax) {
+      enrol_next_.reset();
+      enrol_pause_ = Duration::zero();
+    }
+    if (LostSnapshot(turn.me) && turn.contract.phase == Phase::kCollecting &&
+        MaySay(Word::kAway, turn.contract.round, turn.contract.attempt, Digest{}, turn.now)) {
+      // Every round would have to be merged twice because of it.
+      turn.effects.emplace_back(AppendEffect{NodeAway{config_.name}});
+    }
+    return;
+  }
+  const bool speaks = pending_ == Pending::kSync && turn.me.kind == NodeKind::kTrainer &&
+                      (turn.contract.phase == Phase::kMerging || !Behind(turn.contract));
+  if (turn.contract.phase == Phase::kDone || LostSnapshot(turn.me) || speaks) return;
+  if (enrol_next_ && turn.now < *enrol_next_) return WakeAt(*enrol_next_);
+  enrol_pause_ = std::clamp(enrol_pause_ * 2, kReturnFirst, kReturnMax);
+  enrol_next_ = turn.now + enrol_pause_;
+  WakeAt(*enrol_next_);
+  enrol_sent_ = true;
+  turn.effects.emplace_back(EnrolEffect{instance_});
+}
+
+// The training goes on without this node, or another one has taken its name.
+void SlDecider::Removed(const Contract* contract, Effects& effects) {
+  if (over_) {
+    if (!final_kept_) return;
+    Forget(effects);
+    return Exit(summary_, true, effects);
+  }
+  const bool replaced = contract != nullptr && contract->instance != *instance_;
+  const bool taken = !replaced && contract != nullptr && contract->Find(config_.name) != nullptr;
+  Forget(effects);
+  Exit(replaced ? "the training was reset or started anew by an operator"
+                : (taken ? "another key has taken this node's name"
+                         : "this node was revoked by an operator"),
+       false, effects);
+}
+
+// The bytes of an own update are at hand: in the arena while the program waits, or on the disk.
+bool SlDecider::Holds(const std::optional<Digest>& update) const {
+  if (!update) return true;
+  return (pending_ != Pending::kNone && update_ == update) || memory_.updates.contains(*update);
+}
+
+bool SlDecider::LostSnapshot(const Node& me) const {
+  return me.kind == NodeKind::kSnapshot && !Holds(me.snapshot);
+}
+
+// Updates that no round can need any more may go: the log that says so is final.
+void SlDecider::Tidy(const Turn& turn) {
+  if (!config_.durable) return;
+  const bool done = turn.contract.phase == Phase::kDone;
+  const Member* const member = turn.contract.FindMember(config_.name);
+  std::vector<Digest> dropped;
+  for (const Digest& update : memory_.updates) {
+    const bool offered = pending_ != Pending::kNone && update_ == update;
+    const bool counts = turn.me.checkin == update || turn.me.snapshot == update ||
+                        (member != nullptr && member->update == update);
+    if (done || (!offered && !counts)) dropped.push_back(update);
+  }
+  for (const Digest& update : dropped) {
+    memory_.updates.erase(update);
+    turn.effects.emplace_back(DropUpdateEffect{update});
+  }
+}
+
+}  // namespace starling
