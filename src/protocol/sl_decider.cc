@@ -237,6 +237,7 @@ std::vector<SlEffect> SlDecider::Step(const LedgerState& state, Instant now) {
   Receive(turn);
   Work(turn);
   Vote(turn);
+  NameSources(turn);
   WatchVotes(turn);
   Speak(turn);
   Tidy(turn);

@@ -250,6 +250,12 @@ class SlDecider {
     std::map<ProbeId, NodeName> asked;
     Instant asked_at;
     std::set<NodeName> silent;
+    // Of those that answer: what they had done at the last look, and for how many looks no more.
+    struct Standstill {
+      std::uint64_t done_bytes = 0;
+      std::uint32_t looks = 0;
+    };
+    std::map<NodeName, Standstill> still;
   };
   // One call: the contract, this node in it, and what is to be done.
   struct Turn {
@@ -296,6 +302,7 @@ class SlDecider {
   void Store(Effects& effects);
   // sl_decider_stall.cc
   void Accuse(const Turn& turn, const std::map<NodeName, StallWhy>& failures);
+  void NameSources(const Turn& turn);
   void WatchVotes(const Turn& turn);
   // sl_decider_end.cc
   void LeaveEarly(const Turn& turn);
@@ -339,6 +346,8 @@ class SlDecider {
   std::optional<Computed> computed_;  // M of the last merge that was complete
   std::map<Word, Spoken> spoken_;
   std::optional<VoteWatch> votes_;
+  // Sources that the merge started last cannot go on with, as long as they may have to be named.
+  std::map<NodeName, StallWhy> failures_;
   std::uint64_t probes_ = 0;
   std::optional<Digest> store_asked_;
   std::optional<RoundId> attention_said_;

@@ -130,6 +130,7 @@ void SlDecider::Tidy(const Turn& turn) {
   }
   for (const Digest& update : dropped) {
     memory_.updates.erase(update);
+    if (store_asked_ == update) store_asked_.reset();
     turn.effects.emplace_back(DropUpdateEffect{update});
   }
 }

@@ -41,6 +41,8 @@ TEST(SlStalls, NothingOfAnAttemptThatIsOver) {
   ASSERT_EQ(t.story.Stall("b", {"b"}), "");
   ASSERT_EQ(t.story.Reopen({"b"}), "");
   EXPECT_EQ(t.sl.Stalls({{NodeName{"b"}, StallWhy::kSilent}}), "abandon");
+  ASSERT_EQ(t.story.Close(), "");
+  EXPECT_EQ(t.sl.Ledger(), "merge r0 of 3");
 }
 
 TEST(SlStalls, ALateMergeStillVotes) {
@@ -80,6 +82,48 @@ TEST(SlVotes, WhoAnswersHasMoreTime) {
   for (int i = 0; i < 3; ++i)
     EXPECT_EQ(t.sl.Probed(t.sl.probes[static_cast<std::size_t>(i)], true), "");
   EXPECT_EQ(t.sl.wake_at(), t.sl.now + 5s);
+}
+
+TEST(SlVotes, WhoAnswersAndDoesNothingIsNamedInTheEnd) {
+  InMerge t;
+  ASSERT_EQ(t.sl.Merged("m0"), "append round-merged r0 m0");
+  ASSERT_EQ(t.sl.Ledger(), "");
+  std::string said;
+  for (int look = 0; look < 6; ++look) {
+    EXPECT_EQ(said, "");
+    t.sl.now += 5s;
+    t.sl.probes.clear();
+    ASSERT_EQ(t.sl.Time(), "probe b\nprobe c\nprobe d");
+    for (std::uint64_t i = 0; i < 3; ++i) {
+      const std::uint64_t done = i == 2 ? 1'000 : static_cast<std::uint64_t>(look) + 1;
+      said += t.sl.Probed(t.sl.probes[i], true, done);
+    }
+  }
+  t.sl.now += 5s;
+  t.sl.probes.clear();
+  ASSERT_NE(t.sl.Time(), "");
+  EXPECT_EQ(t.sl.Probed(t.sl.probes[0], true, 7), "");
+  EXPECT_EQ(t.sl.Probed(t.sl.probes[1], true, 7), "");
+  EXPECT_EQ(t.sl.Probed(t.sl.probes[2], true, 1'000), "append stalled r0 a0 on d (vote)");
+}
+
+TEST(SlStalls, ItsWordIsRepeatedWhenItWasVoid) {
+  InMerge t;
+  t.sl.mute = true;
+  ASSERT_EQ(t.sl.Stalls({{NodeName{"b"}, StallWhy::kSilent}}),
+            "append stalled r0 a0 on b (silent)");
+  ASSERT_EQ(t.sl.Own("its seq 7 was used before"), "");
+  t.sl.now += 1s;
+  EXPECT_EQ(t.sl.Time(), "append stalled r0 a0 on b (silent)");
+}
+
+TEST(SlDisk, TheSameUpdateInALaterRoundIsStoredAnew) {
+  InMerge t;
+  ASSERT_EQ(t.sl.Stored("a0"), "");
+  ASSERT_EQ(t.sl.Merged("m0"), "append round-merged r0 m0");
+  ASSERT_EQ(t.story.Merge("b", "m0"), "");
+  ASSERT_EQ(t.sl.Ledger(), "answer r0 m0 counted\nkeep r0 m0\ndrop a0");
+  EXPECT_EQ(t.sl.Sync("a0"), "append checked-in r1 a0\nstore a0");
 }
 
 TEST(SlReopened, ItsCheckInStandsAndItMergesAgain) {

@@ -142,6 +142,7 @@ void SlDecider::Work(const Turn& turn) {
     if (own && !Holds(member->update)) return Accuse(turn, {{config_.name, StallWhy::kLost}});
     if (arenas_are_free) {
       job_ = key;
+      failures_.clear();
       arena_task_ = ArenaTask::kMerge;
       arena_model_.reset();
       fetching_.reset();

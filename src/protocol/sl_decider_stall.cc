@@ -8,24 +8,24 @@ namespace {
 // The driver answers a probe after kProbeLimit at the latest; one that it lost counts as failed.
 constexpr Duration kProbeLost = kProbeLimit + 500ms;
 
+// Who answers so many times without having done anything more will not vote either.
+constexpr std::uint32_t kLooksMax = 6;
+
 }  // namespace
 
 std::vector<SlEffect> SlDecider::OnStalled(const MergeJob& job,
                                            const std::vector<SourceFailure>& failures,
                                            const LedgerState& state, Instant now) {
-  Effects effects;
-  const Contract* const contract = Find(state);
-  const Node* const me = contract != nullptr ? Me(*contract) : nullptr;
-  const JobKey key{job.instance, job.round, job.attempt};
-  if (me != nullptr && job_ == key && KeyOf(*contract) == key && !gone_ && !exit_said_) {
-    std::map<NodeName, StallWhy> named;
+  if (job_ == JobKey{job.instance, job.round, job.attempt}) {
     for (const SourceFailure& failure : failures) {
-      if (failure.node != config_.name) named.emplace(failure.node, failure.why);
+      if (failure.node != config_.name) failures_.emplace(failure.node, failure.why);
     }
-    Accuse(Turn{*contract, *me, now, effects}, named);
   }
-  Append(effects, Step(state, now));
-  return effects;
+  return Step(state, now);
+}
+
+void SlDecider::NameSources(const Turn& turn) {
+  if (!failures_.empty() && job_ == KeyOf(turn.contract)) Accuse(turn, failures_);
 }
 
 // One word an attempt, with all names in it.
@@ -89,7 +89,12 @@ std::vector<SlEffect> SlDecider::OnProbe(ProbeId id, const ProbeAnswer& answer,
   if (votes_) {
     const auto asked = votes_->asked.find(id);
     if (asked != votes_->asked.end()) {
-      if (answer.answered())
+      VoteWatch::Standstill& still = votes_->still[asked->second];
+      if (answer.answered() && answer.progress->done_bytes != still.done_bytes)
+        still = {answer.progress->done_bytes, 0};
+      else
+        ++still.looks;
+      if (answer.answered() && still.looks < kLooksMax)
         votes_->silent.erase(asked->second);
       else
         votes_->silent.insert(asked->second);

@@ -118,9 +118,9 @@ class Sl {
   std::string Stored(const std::string& update) {
     return Do(decider_.OnUpdateStored(RootNamed(update), state(), now));
   }
-  std::string Probed(const Probe& probe, bool answers) {
+  std::string Probed(const Probe& probe, bool answers, std::uint64_t done_bytes = 0) {
     ProbeAnswer answer;
-    if (answers) answer.progress = Progress{};
+    if (answers) answer.progress = Progress{.done_bytes = done_bytes};
     return Do(decider_.OnProbe(probe.id, answer, state(), now));
   }
   [[nodiscard]] std::optional<Progress> Tells() const {
