@@ -51,7 +51,7 @@ struct Context {
                                           const std::vector<NodeName>& without);
 // Why a close that freezes `members` would be ignored, "" if it would not.
 [[nodiscard]] std::string CannotClose(const Contract& contract, const std::vector<Member>& members);
-// Who has accused this node in this attempt, beside itself.
+// Who has accused this node in this round, beside itself.
 [[nodiscard]] std::vector<NodeName> AccusersOf(const Contract& contract, const NodeName& name);
 
 }  // namespace starling::machine

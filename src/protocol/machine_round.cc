@@ -70,6 +70,7 @@ void Seal(Contract& contract, const Digest& root) {
   OpenAgain(contract);
   contract.removed.clear();
   contract.lone_accusers.clear();
+  contract.accusers.clear();
   contract.attempt = AttemptId{0};
   for (auto& [name, node] : contract.nodes) node.checkin.reset();
   if (last) {
@@ -129,11 +130,13 @@ std::string CannotClose(const Contract& contract, const std::vector<Member>& mem
 }
 
 std::vector<NodeName> AccusersOf(const Contract& contract, const NodeName& name) {
-  std::vector<NodeName> accusers;
+  std::set<NodeName> accusers;
+  if (const auto earlier = contract.accusers.find(name); earlier != contract.accusers.end())
+    accusers = earlier->second;
   for (const auto& [author, on] : contract.stalls) {
-    if (author != name && Contains(on, name)) accusers.push_back(author);
+    if (author != name && Contains(on, name)) accusers.insert(author);
   }
-  return accusers;
+  return {accusers.begin(), accusers.end()};
 }
 
 std::string CheckIn(Contract& contract, const NodeName& author, const CheckedIn& event) {
@@ -205,6 +208,11 @@ std::string Reopen(Contract& contract, const RoundReopened& event) {
   for (const NodeName& name : event.without) {
     if (contract.FindMember(name) == nullptr || !contract.grounds.contains(name))
       return StrCat("there are no grounds to remove ", name.value());
+  }
+  for (const auto& [author, on] : contract.stalls) {
+    for (const NodeName& name : on) {
+      if (name != author) contract.accusers[name].insert(author);
+    }
   }
   for (const NodeName& name : event.without) {
     ++contract.removed[name];

@@ -184,6 +184,7 @@ Json ContractStateJson(const Contract& contract) {
   for (const auto& [name, root] : contract.witness) json["witness"][name.value()] = RootText(root);
   for (const auto& [name, on] : contract.stalls)
     json["stalls"][name.value()] = fields::NodesJson(on);
+  for (const auto& [name, by] : contract.accusers) json["accusers"][name.value()] = NamesJson(by);
   for (const auto& [name, times] : contract.removed) json["removed"][name.value()] = times;
   for (const auto& [name, node] : contract.nodes) json["nodes"][name.value()] = NodeJson(node);
   return json;

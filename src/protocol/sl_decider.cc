@@ -81,6 +81,7 @@ std::vector<SlEffect> SlDecider::OnOpened(const LedgerState& state, Instant now)
 
 std::vector<SlEffect> SlDecider::OnEnrolled(const LedgerState& state, Instant now) {
   enrol_sent_ = false;
+  enrol_next_.reset();
   refusal_.clear();
   return Step(state, now);
 }
@@ -175,9 +176,12 @@ std::vector<SlEffect> SlDecider::OnMerged(const MergeJob& job, const Digest& roo
     arena_model_ = root;
     computed_ = Computed{key, job.set, root, report};
     // Once the round is sealed it also says "I hold these bytes".
-    if (MaySay(Word::kVote, job.round, job.attempt, root, now))
+    if (config_.durable) {
+      if (!memory_.models.contains(root)) effects.emplace_back(KeepEffect{job.round, root, false});
+    } else if (MaySay(Word::kVote, job.round, job.attempt, root, now)) {
       effects.emplace_back(
           AppendEffect{RoundMerged{job.round, job.attempt, job.set, root, report}});
+    }
   }
   Append(effects, Step(state, now));
   return effects;

@@ -128,11 +128,14 @@ struct AnswerEffect {  // `merged` to the program
   std::size_t holders = 0, nodes = 0;
 };
 struct AttentionEffect {};  // the swarm has gone on: sync at the next batch end
+// The model in the merged arena, to disk; OnKept once it is durable. With SlConfig::durable it
+// comes before the vote: a vote says "I hold these bytes", also over a crash of every node at once.
+// Write the chunks as they are merged, so that little is left to do at the end. final: pin it.
 struct KeepEffect {
   RoundId round;
   Digest root;
   bool final = false;
-};  // write behind; final: durable before `done`
+};
 // The program's update, to disk and behind: OnUpdateStored once it is durable. Its bytes stand
 // still, in the update arena, until the next AnswerEffect; the driver has written them by then.
 struct StoreUpdateEffect {

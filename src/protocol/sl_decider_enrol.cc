@@ -10,6 +10,7 @@ namespace {
 
 constexpr Duration kReturnFirst = 1s;
 constexpr Duration kReturnMax = 60s;
+constexpr Duration kEnrolPatience = 30s;
 
 }  // namespace
 
@@ -25,9 +26,10 @@ void SlDecider::Enrol(const Contract* contract, const Node* me, Instant now, Eff
   if (enrol_sent_ || over_before_) {
     if (me != nullptr && over_before_ != contract->instance) return BeAt(*contract, effects);
   }
-  if (enrol_sent_) return;
   if (enrol_next_ && now < *enrol_next_) return WakeAt(*enrol_next_);
   enrol_sent_ = true;
+  enrol_next_ = now + kEnrolPatience;  // An enrolment can get lost in a reorganisation.
+  WakeAt(*enrol_next_);
   over_before_ = over ? contract->instance : Position{-1};
   effects.emplace_back(EnrolEffect{std::nullopt});
 }
@@ -118,6 +120,10 @@ bool SlDecider::LostSnapshot(const Node& me) const {
 
 // Updates that no round can need any more may go: the log that says so is final.
 void SlDecider::Tidy(const Turn& turn) {
+  // Of models only the newest matter here; the driver keeps older ones for people.
+  std::erase_if(memory_.models, [&](const Digest& model) {
+    return turn.contract.base != model && (!computed_ || computed_->root != model);
+  });
   if (!config_.durable) return;
   const bool done = turn.contract.phase == Phase::kDone;
   const Member* const member = turn.contract.FindMember(config_.name);

@@ -48,7 +48,7 @@ TEST(SlStalls, NothingOfAnAttemptThatIsOver) {
 TEST(SlStalls, ALateMergeStillVotes) {
   InMerge t;
   ASSERT_NE(t.sl.Stalls({{NodeName{"b"}, StallWhy::kSilent}}), "");
-  EXPECT_EQ(t.sl.Merged("m0"), "append round-merged r0 m0");
+  EXPECT_EQ(t.sl.Merged("m0"), "keep r0 m0\nappend round-merged r0 m0");
 }
 
 TEST(SlVotes, WhoHasNotVotedAndDoesNotAnswerIsNamed) {
@@ -63,7 +63,7 @@ TEST(SlVotes, WhoHasNotVotedAndDoesNotAnswerIsNamed) {
     ASSERT_EQ(story.CheckIn(name, StrCat(name, "0")), "");
   ASSERT_EQ(story.Close(), "");
   ASSERT_EQ(sl.Ledger(), "merge r0 of 4");
-  ASSERT_EQ(sl.Merged("m0"), "append round-merged r0 m0");
+  ASSERT_EQ(sl.Merged("m0"), "keep r0 m0\nappend round-merged r0 m0");
   ASSERT_EQ(story.Merge("b", "m0"), "");
   ASSERT_EQ(sl.Ledger(), "");
   ASSERT_EQ(sl.wake_at(), sl.now + 5s);
@@ -75,7 +75,7 @@ TEST(SlVotes, WhoHasNotVotedAndDoesNotAnswerIsNamed) {
 
 TEST(SlVotes, WhoAnswersHasMoreTime) {
   InMerge t;
-  ASSERT_EQ(t.sl.Merged("m0"), "append round-merged r0 m0");
+  ASSERT_EQ(t.sl.Merged("m0"), "keep r0 m0\nappend round-merged r0 m0");
   ASSERT_EQ(t.sl.Ledger(), "");
   t.sl.now += 5s;
   ASSERT_EQ(t.sl.Time(), "probe b\nprobe c\nprobe d");
@@ -86,7 +86,7 @@ TEST(SlVotes, WhoAnswersHasMoreTime) {
 
 TEST(SlVotes, WhoAnswersAndDoesNothingIsNamedInTheEnd) {
   InMerge t;
-  ASSERT_EQ(t.sl.Merged("m0"), "append round-merged r0 m0");
+  ASSERT_EQ(t.sl.Merged("m0"), "keep r0 m0\nappend round-merged r0 m0");
   ASSERT_EQ(t.sl.Ledger(), "");
   std::string said;
   for (int look = 0; look < 6; ++look) {
@@ -120,9 +120,9 @@ TEST(SlStalls, ItsWordIsRepeatedWhenItWasVoid) {
 TEST(SlDisk, TheSameUpdateInALaterRoundIsStoredAnew) {
   InMerge t;
   ASSERT_EQ(t.sl.Stored("a0"), "");
-  ASSERT_EQ(t.sl.Merged("m0"), "append round-merged r0 m0");
+  ASSERT_EQ(t.sl.Merged("m0"), "keep r0 m0\nappend round-merged r0 m0");
   ASSERT_EQ(t.story.Merge("b", "m0"), "");
-  ASSERT_EQ(t.sl.Ledger(), "answer r0 m0 counted\nkeep r0 m0\ndrop a0");
+  ASSERT_EQ(t.sl.Ledger(), "answer r0 m0 counted\ndrop a0");
   EXPECT_EQ(t.sl.Sync("a0"), "append checked-in r1 a0\nstore a0");
 }
 
@@ -151,7 +151,8 @@ TEST(SlReopened, RemovedAndClosedWithoutItWaitsForTheSeal) {
   ASSERT_EQ(t.story.Merge("b", "m0"), "");
   ASSERT_EQ(t.story.Merge("c", "m0"), "");
   EXPECT_EQ(t.sl.Ledger(), "enrol\nfetch m0 from b+c");
-  EXPECT_EQ(t.sl.Fetched("m0"), "answer r0 m0\nkeep r0 m0\nappend round-merged r0 m0");
+  EXPECT_EQ(t.sl.Fetched("m0"), "answer r0 m0\nkeep r0 m0");
+  EXPECT_EQ(t.sl.Kept("m0"), "append round-merged r0 m0");
   EXPECT_TRUE(t.story.node("a").present);
 }
 
@@ -214,15 +215,15 @@ TEST(SlVoid, AVoteOfAnOldAttemptIsFollowedByTheNewOne) {
   ASSERT_EQ(t.story.Reopen({"c"}), "");
   ASSERT_EQ(t.story.Close(), "");
   ASSERT_EQ(t.sl.Ledger(), "merge r0 of 3");
-  EXPECT_EQ(t.sl.Merged("m0"), "append round-merged r0 m0");
+  EXPECT_EQ(t.sl.Merged("m0"), "keep r0 m0\nappend round-merged r0 m0");
   EXPECT_EQ(t.sl.said.back(), "");
 }
 
 TEST(SlDisk, ASnapshotIsDurableBeforeItsStatement) {
   InMerge t;
-  ASSERT_EQ(t.sl.Merged("m0"), "append round-merged r0 m0");
+  ASSERT_EQ(t.sl.Merged("m0"), "keep r0 m0\nappend round-merged r0 m0");
   ASSERT_EQ(t.story.Merge("b", "m0"), "");
-  ASSERT_EQ(t.sl.Ledger(), "answer r0 m0 counted\nkeep r0 m0");
+  ASSERT_EQ(t.sl.Ledger(), "answer r0 m0 counted");
   EXPECT_EQ(t.sl.Finish("a1"), "store a1");
   EXPECT_EQ(t.sl.Ledger(), "");
   EXPECT_EQ(t.sl.Stored("a1"), "append node-finished a1");
@@ -231,9 +232,9 @@ TEST(SlDisk, ASnapshotIsDurableBeforeItsStatement) {
 TEST(SlDisk, AnUpdateIsDroppedWhenItsRoundIsSealed) {
   InMerge t;
   ASSERT_EQ(t.sl.Stored("a0"), "");
-  ASSERT_EQ(t.sl.Merged("m0"), "append round-merged r0 m0");
+  ASSERT_EQ(t.sl.Merged("m0"), "keep r0 m0\nappend round-merged r0 m0");
   ASSERT_EQ(t.story.Merge("b", "m0"), "");
-  EXPECT_EQ(t.sl.Ledger(), "answer r0 m0 counted\nkeep r0 m0\ndrop a0");
+  EXPECT_EQ(t.sl.Ledger(), "answer r0 m0 counted\ndrop a0");
 }
 
 TEST(SlProgress, TellsForWhichRoundItsProgramTrains) {

@@ -46,9 +46,9 @@ TEST(SlRestart, ACheckInThatStandsCountsAndTheProgramWaitsForItsRound) {
   ASSERT_EQ(t.story.CheckIn("b", "b1"), "");
   ASSERT_EQ(t.story.Close(), "");
   EXPECT_EQ(sl.Ledger(), "merge r1 of 2");
-  EXPECT_EQ(sl.Merged("m1"), "append round-merged r1 m1");
+  EXPECT_EQ(sl.Merged("m1"), "keep r1 m1\nappend round-merged r1 m1");
   ASSERT_EQ(t.story.Merge("b", "m1"), "");
-  EXPECT_EQ(sl.Ledger(), "answer r1 m1\nkeep r1 m1\ndrop a1");
+  EXPECT_EQ(sl.Ledger(), "answer r1 m1\ndrop a1");
 }
 
 TEST(SlRestart, ACheckInWhoseUpdateIsLostIsReplaced) {
@@ -69,9 +69,9 @@ TEST(SlRestart, InAMergeItDoesItsPartWithoutAProgram) {
   t.memory.updates = {RootNamed("a1")};
   Sl sl = t.Restart();
   EXPECT_EQ(sl.Started(), "enrol\nmerge r1 of 2");
-  EXPECT_EQ(sl.Merged("m1"), "append round-merged r1 m1");
+  EXPECT_EQ(sl.Merged("m1"), "keep r1 m1\nappend round-merged r1 m1");
   ASSERT_EQ(t.story.Merge("b", "m1"), "");
-  EXPECT_EQ(sl.Ledger(), "keep r1 m1\ndrop a1");
+  EXPECT_EQ(sl.Ledger(), "drop a1");
 }
 
 TEST(SlRestart, InAMergeWithoutItsUpdateItSaysSo) {
@@ -107,7 +107,7 @@ TEST(SlRestart, AFinishedNodeServesItsSnapshotAndEndsWell) {
   ASSERT_EQ(t.story.Finish("b", FinishMode::kActive), "");
   ASSERT_EQ(t.story.Close(), "");
   EXPECT_EQ(sl.Ledger(), "merge r1 of 2");
-  EXPECT_EQ(sl.Merged("m1"), "append round-merged r1 m1");
+  EXPECT_EQ(sl.Merged("m1"), "keep r1 m1\nappend round-merged r1 m1");
   ASSERT_EQ(t.story.Merge("b", "m1"), "");
   EXPECT_EQ(sl.Ledger(), "keep r1 m1 final\ndrop a1");
   EXPECT_EQ(sl.Kept("m1").substr(0, 22), "forget\nexit: finished:");

@@ -66,8 +66,12 @@ void SlDecider::Receive(const Turn& turn) {
     if (keep_asked_ != contract.sealed_round) {
       keep_asked_ = contract.sealed_round;
       if (done) final_asked_ = contract.base;
-      turn.effects.emplace_back(KeepEffect{*contract.sealed_round, *contract.base, done});
+      const bool asked = config_.durable && computed_ && computed_->root == *contract.base &&
+                         computed_->job.round == *contract.sealed_round;
+      if (done || !asked)
+        turn.effects.emplace_back(KeepEffect{*contract.sealed_round, *contract.base, done});
     }
+    if (config_.durable && !memory_.models.contains(*contract.base)) return;
   } else {
     Fetch(turn);
     if (!on_disk) return;
@@ -162,6 +166,7 @@ void SlDecider::Vote(const Turn& turn) {
   if (contract.phase != Phase::kMerging || !computed_ || computed_->job != KeyOf(contract) ||
       computed_->set != contract.set || contract.witness.contains(config_.name))
     return;
+  if (config_.durable && !memory_.models.contains(computed_->root)) return;
   if (!MaySay(Word::kVote, contract.round, contract.attempt, computed_->root, turn.now)) return;
   turn.effects.emplace_back(AppendEffect{RoundMerged{contract.round, contract.attempt, contract.set,
                                                      computed_->root, computed_->report}});

@@ -140,7 +140,11 @@ class Sl {
     return Do(decider_.OnProgram(ProgramFinish{mode, RootNamed(update), {}}, state(), now));
   }
   std::string Gone() { return Do(decider_.OnProgramGone(state(), now)); }
-  std::string Merged(const std::string& root) { return Merged(job, root); }
+  std::string Merged(const std::string& root) {
+    std::string text = Merged(job, root);
+    if (text.substr(0, 4) == "keep") StrAppend(&text, "\n", Kept(root));  // Before it votes.
+    return text;
+  }
   std::string Merged(const MergeJob& which, const std::string& root) {
     return Do(decider_.OnMerged(which, RootNamed(root), {}, state(), now));
   }

@@ -22,6 +22,11 @@ bool Present(const Contract& contract, const NodeName& name) {
   return node != nullptr && node->present;
 }
 
+bool Trains(const std::vector<Member>& members) {
+  return std::any_of(members.begin(), members.end(),
+                     [](const Member& member) { return member.kind == NodeKind::kTrainer; });
+}
+
 std::map<Digest, std::set<NodeName>> VotesOf(const Contract& contract) {
   std::map<Digest, std::set<NodeName>> votes;
   for (const auto& [name, root] : contract.witness) votes[root].insert(name);
@@ -131,8 +136,12 @@ std::set<NodeName> SnDecider::Blamed(const Turn& turn) const {
     const bool lost = own != contract.stalls.end() &&
                       (own->second.empty() || std::find(own->second.begin(), own->second.end(),
                                                         name) != own->second.end());
+    const bool named =
+        std::any_of(contract.stalls.begin(), contract.stalls.end(), [&](const auto& stall) {
+          return std::find(stall.second.begin(), stall.second.end(), name) != stall.second.end();
+        });
     if (lost || !Present(contract, name) || Silent(turn, name, 1) ||
-        machine::AccusersOf(contract, name).size() > 1)
+        (named && machine::AccusersOf(contract, name).size() > 1))
       out.insert(name);
   }
   for (const auto& [author, on] : contract.stalls) {
@@ -185,7 +194,10 @@ void SnDecider::Reopen(const Turn& turn) {
     if (contract.FindMember(member.name) == nullptr) without.push_back(member.name);
   }
   if (!machine::CannotClose(after, machine::Closing(after, without)).empty()) without.clear();
-  if (machine::CannotClose(after, machine::Closing(after, without)).empty())
+  const std::vector<Member> next = machine::Closing(after, without);
+  // A removed trainer is given the time to come back before the finished nodes end the training.
+  const bool ends = Trains(contract.members) && !Trains(next);
+  if (!ends && machine::CannotClose(after, next).empty())
     turn.todo.appends.push_back({contract.name, RoundClosed{after.round, after.attempt, without}});
 }
 

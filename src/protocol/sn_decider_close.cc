@@ -16,6 +16,7 @@ constexpr std::uint32_t kFailsForMissing = 2;  // then it is no longer expected
 constexpr Duration kMissingAgain = 1s;
 constexpr Duration kSuspectEvery = 5s;
 constexpr Duration kAnsweringEvery = 10s;
+constexpr Duration kQuietEvery = 60s;  // while nobody waits: a node may be gone for good
 constexpr std::uint64_t kRemovedTwice = 2;
 
 bool Trains(const Node* node) {
@@ -40,6 +41,11 @@ std::set<NodeName> ExpectedOf(const Contract& contract) {
     if (contract.Find(name) == nullptr) expected.insert(name);
   }
   return expected;
+}
+
+bool AnyTrainer(const std::vector<Member>& members) {
+  return std::any_of(members.begin(), members.end(),
+                     [](const Member& member) { return member.kind == NodeKind::kTrainer; });
 }
 
 std::string SecondsText(Duration d) {
@@ -113,6 +119,14 @@ void SnDecider::Collecting(const Turn& turn) {
   for (const NodeName& name : steps.training) {
     if (Trains(contract.Find(name))) missing.insert(name);
   }
+  if (!AnyTrainer(ready)) {
+    // Nothing but a removal in this round has left the finished nodes alone: the trainer may be on
+    // its way back.
+    for (const auto& [name, times] : contract.removed) {
+      const Node* const node = contract.Find(name);
+      if (node != nullptr && node->kind == NodeKind::kTrainer) missing.insert(name);
+    }
+  }
   for (const Member& member : ready) missing.erase(member.name);
   if (const std::string why = machine::CannotClose(contract, ready); !why.empty()) {
     steps.quorum_since.reset();
@@ -142,16 +156,15 @@ void SnDecider::Collecting(const Turn& turn) {
   Close(turn);
 }
 
-// Nobody closes this round yet. Whoever is missing is asked now and then: people want to know, and
-// a trainer that is no more must not keep the others from ending.
+// Nobody closes this round yet. All are asked now and then: people want to know, a trainer that is
+// no more must not keep the others from ending, and a name must come free when its disk was wiped.
 void SnDecider::WaitForQuorum(const Turn& turn, const std::vector<Member>& ready,
                               const std::set<NodeName>& missing, const std::string& why) {
   const Contract& contract = turn.contract;
   if (contract.nodes.empty() && contract.rules.members.empty()) return;  // Nobody to wait for.
-  if (!ready.empty()) {
-    for (const auto& [name, node] : contract.nodes) {
-      if (Trains(&node) && !node.checkin) AskEvery(turn, name, kAnsweringEvery, kSuspectEvery);
-    }
+  for (const auto& [name, node] : contract.nodes) {
+    const bool awaited = !ready.empty() && Trains(&node) && !node.checkin;
+    AskEvery(turn, name, awaited ? kAnsweringEvery : kQuietEvery, kSuspectEvery);
   }
   const std::vector<NodeName> silent = SilentOf(turn, missing);
   turn.todo.waiting.push_back(

@@ -312,6 +312,49 @@ TEST(SnBlame, WhoWasRemovedTwiceInARoundIsLeftOutOfIt) {
   EXPECT_EQ(s.Within(0s), "close r0 a3 without d");
 }
 
+TEST(SnBlame, TwoAccusersInDifferentAttemptsAreBelievedToo) {
+  Merging s;
+  ASSERT_EQ(s.story.Stall("a", {"c"}), "");
+  ASSERT_EQ(s.Within(1s), "reopen r0 a0 without c; close r0 a1");
+  ASSERT_EQ(s.story.Stall("d", {"d"}), "");
+  ASSERT_EQ(s.Within(1s), "reopen r0 a1 without d; close r0 a2");
+  ASSERT_EQ(s.story.Stall("b", {"b"}), "");
+  ASSERT_EQ(s.story.Stall("a", {"a"}), "");
+  ASSERT_EQ(s.Within(1s), "reopen r0 a2 without a+b");
+  for (const std::string name : {"a", "b", "c", "d"}) s.CheckIn(name);
+  ASSERT_EQ(s.Within(0s), "close r0 a3");
+  // a has had its lone word, but b has now seen the same.
+  ASSERT_EQ(s.story.Stall("b", {"c"}), "");
+  EXPECT_EQ(s.Within(1s), "reopen r0 a3 without c; close r0 a4");
+}
+
+TEST(SnBlame, FinishedNodesDoNotEndTheTrainingWhileARemovedTrainerMayComeBack) {
+  Sn s({"a", "b"});
+  s.Round({"a", "b"});
+  ASSERT_EQ(s.story.Finish("a", FinishMode::kActive), "");
+  s.now += 1s;
+  s.CheckIn("b");
+  ASSERT_EQ(s.Within(0s), "close r1 a0");
+  ASSERT_EQ(s.story.Stall("a", {"b"}), "");
+  EXPECT_EQ(s.Within(1s), "reopen r1 a0 without b");
+  EXPECT_EQ(s.Within(10s), "");
+  s.CheckIn("b");
+  EXPECT_EQ(s.Within(0s), "close r1 a1");
+}
+
+TEST(SnAway, ANodeIsMissedEvenWhenNobodyWaitsForIt) {
+  Sn s({"a"});
+  s.dead = {"a"};  // Its disk was wiped, say: it cannot come in again under its name.
+  EXPECT_EQ(s.Within(150s), "away a");
+}
+
+TEST(SnAway, ACheckInOfADeadNodeDoesNotKeepItsName) {
+  Sn s({"a", "b"}, Quorum(2));
+  s.CheckIn("a");
+  s.dead = {"a"};
+  EXPECT_EQ(s.Within(150s), "away a");
+}
+
 TEST(SnRanks, ALaterRankWaitsAndSpeaksOnlyIfTheFirstDoesNot) {
   Story story;
   const SigningKey& key = story.key("sn2");

@@ -113,8 +113,7 @@ std::optional<Duration> SnDecider::AwayAfter(const Turn& turn, const Node& node)
       !contract.sealed_round || contract.sealed_members.empty() ||
       std::any_of(contract.sealed_members.begin(), contract.sealed_members.end(),
                   [&](const Member& member) { return member.name == node.name; });
-  if (node.checkin) return std::nullopt;  // The next close goes without it.
-  return took_part ? options_.away_timeout : kAwayAfter;
+  return took_part || node.checkin ? options_.away_timeout : kAwayAfter;
 }
 
 // Goes on asking those that have failed, until they answer or are away.

@@ -59,8 +59,9 @@ struct Contract {
   std::set<NodeName> grounds;
   std::map<NodeName, std::vector<NodeName>> stalls;  // of this attempt: who has accused whom
   // What the SNs' choices remember of this round's attempts.
-  std::map<NodeName, std::uint64_t> removed;  // how often it was reopened without this node
-  std::set<NodeName> lone_accusers;           // whose word alone has removed somebody
+  std::map<NodeName, std::uint64_t> removed;        // how often it was reopened without this node
+  std::set<NodeName> lone_accusers;                 // whose word alone has removed somebody
+  std::map<NodeName, std::set<NodeName>> accusers;  // of earlier attempts: accused, by whom
   std::map<NodeName, Node> nodes;
   bool someone_finished = false;
   std::set<std::string> revoked_kids;  // dead keys; a reset keeps them
