@@ -2,6 +2,7 @@
 // it (docs/protocol.md, "Probes"). Values; any thread.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -14,6 +15,13 @@ namespace starling {
 
 // How long whoever performs a probe waits for its answer.
 inline constexpr Duration kProbeLimit = std::chrono::seconds(2);
+
+// What waits longer with each attempt of a round: d · 2^a, and no longer than 64 times d. For the
+// deciders and for whoever moves bytes.
+inline constexpr std::uint64_t kDoublingsMax = 6;
+[[nodiscard]] inline Duration Doubled(Duration d, AttemptId attempt) {
+  return d * (std::int64_t{1} << std::min(attempt.value(), kDoublingsMax));
+}
 
 struct Progress {
   RoundId round;

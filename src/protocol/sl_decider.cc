@@ -12,7 +12,6 @@ constexpr Duration kSayAgainFirst = 1s;
 constexpr Duration kSayAgainMax = 30s;
 constexpr Duration kEnrolAgainFirst = 1s;
 constexpr Duration kEnrolAgainMax = 60s;
-constexpr std::uint64_t kDoublingsMax = 10;
 
 }  // namespace
 
@@ -45,7 +44,7 @@ SlDecider::JobKey SlDecider::KeyOf(const Contract& contract) {
 void SlDecider::WakeAt(Instant at) { wake_ = wake_ ? std::min(*wake_, at) : at; }
 
 Duration SlDecider::StallTimeout(AttemptId attempt) const {
-  return config_.stall_timeout * (std::int64_t{1} << std::min(attempt.value(), kDoublingsMax));
+  return Doubled(config_.stall_timeout, attempt);
 }
 
 bool SlDecider::MaySay(Word word, RoundId round, AttemptId attempt, const Digest& what,
@@ -159,6 +158,7 @@ std::vector<SlEffect> SlDecider::OnProgram(const ProgramFinish& finish, const Le
 std::vector<SlEffect> SlDecider::OnProgramGone(const LedgerState& state, Instant now) {
   gone_ = !finished_ && !over_;
   program_ = loaded_ = false;
+  program_by_ = now;
   return Step(state, now);
 }
 

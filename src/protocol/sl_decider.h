@@ -189,6 +189,7 @@ class SlDecider {
                                                 Instant now);
   [[nodiscard]] std::vector<SlEffect> OnProgram(const ProgramFinish& finish,
                                                 const LedgerState& state, Instant now);
+  // Also when it is known that none will come, after a restart.
   // Without `finish`: node-away, then exit. After it, or once the final model was answered, the SL
   // goes on alone.
   [[nodiscard]] std::vector<SlEffect> OnProgramGone(const LedgerState& state, Instant now);
@@ -331,8 +332,9 @@ class SlDecider {
   std::optional<Digest> update_;  // in the update arena
   CheckinReport report_;
   FinishMode mode_ = FinishMode::kSnapshot;
-  bool finished_ = false;  // the program has asked to finish
-  bool over_ = false;      // the program was answered with the final model
+  std::optional<Instant> program_by_;  // after a restart: when to give up on a program
+  bool finished_ = false;              // the program has asked to finish
+  bool over_ = false;                  // the program was answered with the final model
   bool gone_ = false;
   std::optional<RoundId> answered_;  // the sealed round whose model the program loaded last; by
                                      // round, as a round may change nothing

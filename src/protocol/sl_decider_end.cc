@@ -52,8 +52,10 @@ void SlDecider::Leave(const Turn& turn) {
   summary_ = SummaryOf(turn.contract, missing);
   const Instant lingered = *done_since_ + config_.linger;
   // After a restart perhaps no program comes back for the model.
-  const bool served = over_ || (!program_ && (finished_ || turn.now >= lingered));
+  const bool alone = !program_ && finished_ && (!program_by_ || turn.now >= *program_by_);
+  const bool served = over_ || alone || (!program_ && turn.now >= lingered);
   if (!final_kept_ || (!served && program_)) return;
+  if (!served && finished_ && program_by_) WakeAt(*program_by_);
   if (served && (missing.empty() || turn.now >= lingered)) {
     Forget(turn.effects);
     return Exit(summary_, true, turn.effects);

@@ -11,6 +11,7 @@ namespace {
 constexpr Duration kReturnFirst = 1s;
 constexpr Duration kReturnMax = 60s;
 constexpr Duration kEnrolPatience = 30s;
+constexpr Duration kProgramPatience = 60s;  // a program that is started beside it, to open
 
 }  // namespace
 
@@ -59,6 +60,7 @@ bool SlDecider::Resume(const Contract* contract, const Node* me, Instant now, Ef
   BeAt(*contract, effects);
   if (me == nullptr) return true;  // Removed() tells why.
   finished_ = me->kind != NodeKind::kTrainer;
+  if (!program_by_) program_by_ = now + kProgramPatience;
   if (contract->phase == Phase::kDone || LostSnapshot(*me)) return true;
   enrol_sent_ = true;
   enrol_next_ = now + kReturnFirst;

@@ -12,7 +12,6 @@ namespace {
 constexpr Duration kReopenAfter = 1s;
 // A merge that is silent for so many stall timeouts is looked at: its SLs should have spoken.
 constexpr std::int64_t kStallsBeforeWatch = 3;
-constexpr std::uint64_t kDoublingsMax = 10;
 constexpr Duration kSuspectEvery = 5s;
 constexpr Duration kAnsweringEvery = 10s;
 constexpr std::uint64_t kManyAccused = 2;  // of one accuser, and all of them answer
@@ -113,9 +112,8 @@ void SnDecider::Merging(const Turn& turn) {
   steps.trouble_since.reset();
   turn.todo.waiting.push_back(std::move(waiting));
   // The SLs of P name who holds them up. When none of them does, perhaps none of them is left.
-  const std::uint64_t doublings = std::min(contract.attempt.value(), kDoublingsMax);
-  const Instant watch = turn.memory.since + options_.stall_timeout * kStallsBeforeWatch *
-                                                (std::int64_t{1} << doublings);
+  const Instant watch =
+      turn.memory.since + Doubled(options_.stall_timeout * kStallsBeforeWatch, contract.attempt);
   if (turn.now < watch) {
     if (options_.probe) WakeAt(turn, watch);
     return;

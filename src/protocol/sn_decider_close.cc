@@ -11,7 +11,6 @@ namespace {
 constexpr Duration kGraceMin = 1s;
 constexpr Duration kGraceMax = 3600s;
 constexpr std::size_t kRoundsMeasured = 20;
-constexpr std::uint64_t kDoublingsMax = 10;
 constexpr std::uint32_t kFailsForMissing = 2;  // then it is no longer expected
 constexpr Duration kMissingAgain = 1s;
 constexpr Duration kSuspectEvery = 5s;
@@ -52,6 +51,34 @@ std::string SecondsText(Duration d) {
   return StrCat(std::max<std::int64_t>(0, (Millis(d) + 999) / 1000), " s");
 }
 
+std::vector<NodeName> RemovedTwice(const Contract& contract) {
+  std::vector<NodeName> names;
+  for (const auto& [name, times] : contract.removed) {
+    if (times >= kRemovedTwice) names.push_back(name);
+  }
+  return names;
+}
+
+// Nodes that were removed twice in this round, when the quorum cannot do without them. The next
+// attempt may end as the last ones did, so the others have time to come first.
+std::vector<NodeName> Indispensable(const Contract& contract) {
+  std::vector<NodeName> names = RemovedTwice(contract);
+  if (names.empty() || machine::CannotClose(contract, machine::Closing(contract, names)).empty())
+    return {};
+  std::erase_if(names, [&](const NodeName& name) {
+    const Node* const node = contract.Find(name);
+    return node == nullptr || !node->present ||
+           (node->kind == NodeKind::kTrainer && !node->checkin);
+  });
+  return names;
+}
+
+std::string NamesText(const std::vector<NodeName>& names) {
+  std::string text;
+  for (const NodeName& name : names) StrAppend(&text, text.empty() ? "" : ", ", name.value());
+  return text;
+}
+
 std::string SilentText(const std::vector<NodeName>& silent) {
   std::string text;
   for (const NodeName& name : silent)
@@ -74,8 +101,7 @@ std::vector<NodeName> Affordable(const Contract& contract, const std::vector<Nod
 }  // namespace
 
 Duration SnDecider::GraceOf(const Turn& turn) const {
-  const std::uint64_t doublings = std::min(turn.contract.attempt.value(), kDoublingsMax);
-  return std::min(turn.memory.grace * (std::int64_t{1} << doublings),
+  return std::min(Doubled(turn.memory.grace, turn.contract.attempt),
                   std::max(kGraceMax, turn.memory.grace));
 }
 
@@ -135,7 +161,8 @@ void SnDecider::Collecting(const Turn& turn) {
   }
   if (!steps.quorum_since) steps.quorum_since = turn.now;
   const Instant grace_ends = *steps.quorum_since + GraceOf(turn);
-  if (turn.now < grace_ends && WaitsForMissing(turn, missing)) {
+  const std::vector<NodeName> offenders = Indispensable(contract);
+  if (turn.now < grace_ends && (WaitsForMissing(turn, missing) || !offenders.empty())) {
     steps.due_since.reset();
     WakeAt(turn, grace_ends);
     const std::vector<NodeName> silent = SilentOf(turn, missing);
@@ -145,7 +172,11 @@ void SnDecider::Collecting(const Turn& turn) {
          StrCat("round ", contract.round.value(), " has its quorum: ", ready.size(),
                 " here, quorum ", contract.rules.min_peers.value_or(1), SilentText(silent)),
          turn.memory.since,
-         StrCat("closes without the rest in ", SecondsText(grace_ends - turn.now)),
+         StrCat(offenders.empty() ? "closes without the rest in "
+                                  : StrCat("needs ", NamesText(offenders),
+                                           ", removed from this round more than once, for its "
+                                           "quorum; closes all the same in "),
+                SecondsText(grace_ends - turn.now)),
          silent,
          grace_ends});
     return;
@@ -218,10 +249,8 @@ void SnDecider::Close(const Turn& turn) {
   // Somebody trains for this round of whom the log did not tell: expected from now on.
   if (more && turn.now < *steps.quorum_since + GraceOf(turn)) return Collecting(turn);
   std::vector<NodeName> unwanted = SilentOf(turn, ready);
-  for (const NodeName& name : ready) {
-    const auto removed = contract.removed.find(name);
-    const bool twice = removed != contract.removed.end() && removed->second >= kRemovedTwice;
-    if (twice && !Silent(turn, name, 1)) unwanted.push_back(name);
+  for (const NodeName& name : RemovedTwice(contract)) {
+    if (ready.contains(name) && !Silent(turn, name, 1)) unwanted.push_back(name);
   }
   if (!MaySay(turn)) return;
   turn.todo.appends.push_back({contract.name, RoundClosed{contract.round, contract.attempt,

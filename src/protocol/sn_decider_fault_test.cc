@@ -355,6 +355,24 @@ TEST(SnAway, ACheckInOfADeadNodeDoesNotKeepItsName) {
   EXPECT_EQ(s.Within(150s), "away a");
 }
 
+TEST(SnBlame, AnOffenderThatTheQuorumNeedsHasTheOthersWaitLongerEachTime) {
+  Sn s({"a", "b"}, Quorum(2));
+  s.CheckIn("a");
+  s.CheckIn("b");
+  ASSERT_EQ(s.Within(0s), "close r0 a0");
+  for (const int attempt : {0, 1}) {
+    ASSERT_EQ(s.story.Stall("b", {"b"}), "");
+    ASSERT_EQ(s.Within(1s), StrCat("reopen r0 a", attempt, " without b"));
+    s.CheckIn("b");
+    if (attempt == 0) {
+      ASSERT_EQ(s.Within(0s), "close r0 a1");
+    }
+  }
+  EXPECT_NE(s.Waits().find("needs b, removed from this round more than once"), std::string::npos);
+  EXPECT_EQ(s.Within(119s), "");
+  EXPECT_EQ(s.Within(1s), "close r0 a2");
+}
+
 TEST(SnRanks, ALaterRankWaitsAndSpeaksOnlyIfTheFirstDoesNot) {
   Story story;
   const SigningKey& key = story.key("sn2");
