@@ -51,6 +51,8 @@ struct Context {
                                           const std::vector<NodeName>& without);
 // Why a close that freezes `members` would be ignored, "" if it would not.
 [[nodiscard]] std::string CannotClose(const Contract& contract, const std::vector<Member>& members);
+// A node that was removed so often from one round is left out of the rest of it, by choice.
+inline constexpr std::uint64_t kRemovedTwice = 2;
 // Who has accused this node in this round, beside itself.
 [[nodiscard]] std::vector<NodeName> AccusersOf(const Contract& contract, const NodeName& name);
 

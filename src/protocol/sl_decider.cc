@@ -116,7 +116,8 @@ std::vector<SlEffect> SlDecider::OnOwnEntry(const Event& event, const std::strin
     heard(Word::kCheckIn,
           [&](const Spoken& s) { return s.round == in->round && s.what == in->update; });
   } else if (const auto* vote = std::get_if<RoundMerged>(&event)) {
-    heard(Word::kVote, [&](const Spoken& s) {
+    const bool holds = vote->set == Digest{};  // as Hold() says it
+    heard(holds ? Word::kHold : Word::kVote, [&](const Spoken& s) {
       return s.round == vote->round && s.attempt == vote->attempt && s.what == vote->root;
     });
   } else if (const auto* stall = std::get_if<Stalled>(&event)) {

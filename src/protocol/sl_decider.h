@@ -238,7 +238,7 @@ class SlDecider {
     friend bool operator==(const JobKey&, const JobKey&) = default;
   };
   // One thing that this SL says, and what became of it.
-  enum class Word : std::uint8_t { kCheckIn, kFinish, kVote, kStall, kAway };
+  enum class Word : std::uint8_t { kCheckIn, kFinish, kVote, kHold, kStall, kAway };
   struct Spoken {
     RoundId round;
     AttemptId attempt;

@@ -104,7 +104,7 @@ void SlDecider::Hold(const Turn& turn) {
                       spoken->second.round == *contract.sealed_round &&
                       spoken->second.what == *contract.base;
   if (voting ||
-      !MaySay(Word::kVote, *contract.sealed_round, AttemptId{0}, *contract.base, turn.now))
+      !MaySay(Word::kHold, *contract.sealed_round, AttemptId{0}, *contract.base, turn.now))
     return;
   turn.effects.emplace_back(AppendEffect{
       RoundMerged{*contract.sealed_round, AttemptId{0}, Digest{}, *contract.base, {}}});

@@ -194,7 +194,10 @@ void SnDecider::Reopen(const Turn& turn) {
   if (!machine::CannotClose(after, machine::Closing(after, without)).empty()) without.clear();
   const std::vector<Member> next = machine::Closing(after, without);
   // A removed trainer is given the time to come back before the finished nodes end the training.
-  const bool ends = Trains(contract.members) && !Trains(next);
+  const bool may_come =
+      std::any_of(after.removed.begin(), after.removed.end(),
+                  [](const auto& item) { return item.second < machine::kRemovedTwice; });
+  const bool ends = Trains(contract.members) && !Trains(next) && may_come;
   if (!ends && machine::CannotClose(after, next).empty())
     turn.todo.appends.push_back({contract.name, RoundClosed{after.round, after.attempt, without}});
 }

@@ -16,7 +16,6 @@ constexpr Duration kMissingAgain = 1s;
 constexpr Duration kSuspectEvery = 5s;
 constexpr Duration kAnsweringEvery = 10s;
 constexpr Duration kQuietEvery = 60s;  // while nobody waits: a node may be gone for good
-constexpr std::uint64_t kRemovedTwice = 2;
 
 bool Trains(const Node* node) {
   return node != nullptr && node->present && node->kind == NodeKind::kTrainer;
@@ -54,16 +53,33 @@ std::string SecondsText(Duration d) {
 std::vector<NodeName> RemovedTwice(const Contract& contract) {
   std::vector<NodeName> names;
   for (const auto& [name, times] : contract.removed) {
-    if (times >= kRemovedTwice) names.push_back(name);
+    if (times >= machine::kRemovedTwice) names.push_back(name);
   }
   return names;
+}
+
+// Trainers that were removed twice in this round, when nothing but their presence keeps the
+// finished nodes from the closing round: it goes on with them away.
+std::vector<NodeName> OnlyInTheWay(const Contract& contract) {
+  Contract without = contract;
+  std::vector<NodeName> names;
+  for (const NodeName& name : RemovedTwice(contract)) {
+    const auto node = without.nodes.find(name);
+    if (node == without.nodes.end() || !Trains(&node->second)) continue;
+    node->second.present = false;
+    names.push_back(name);
+  }
+  const std::vector<Member> rest = machine::Closing(without, {});
+  const bool ends = !AnyTrainer(rest) && machine::CannotClose(without, rest).empty();
+  return ends ? names : std::vector<NodeName>{};
 }
 
 // Nodes that were removed twice in this round, when the quorum cannot do without them. The next
 // attempt may end as the last ones did, so the others have time to come first.
 std::vector<NodeName> Indispensable(const Contract& contract) {
   std::vector<NodeName> names = RemovedTwice(contract);
-  if (names.empty() || machine::CannotClose(contract, machine::Closing(contract, names)).empty())
+  if (names.empty() || machine::CannotClose(contract, machine::Closing(contract, names)).empty() ||
+      !OnlyInTheWay(contract).empty())
     return {};
   std::erase_if(names, [&](const NodeName& name) {
     const Node* const node = contract.Find(name);
@@ -90,6 +106,8 @@ std::string SilentText(const std::vector<NodeName>& silent) {
 std::vector<NodeName> Affordable(const Contract& contract, const std::vector<NodeName>& unwanted) {
   std::vector<NodeName> without;
   for (const NodeName& name : unwanted) {
+    const Node* const node = contract.Find(name);
+    if (node == nullptr || !node->present) continue;  // It is out as it is.
     without.push_back(name);
     if (!machine::CannotClose(contract, machine::Closing(contract, without)).empty())
       without.pop_back();
@@ -150,7 +168,8 @@ void SnDecider::Collecting(const Turn& turn) {
     // its way back.
     for (const auto& [name, times] : contract.removed) {
       const Node* const node = contract.Find(name);
-      if (node != nullptr && node->kind == NodeKind::kTrainer) missing.insert(name);
+      if (node != nullptr && node->kind == NodeKind::kTrainer && times < machine::kRemovedTwice)
+        missing.insert(name);
     }
   }
   for (const Member& member : ready) missing.erase(member.name);
@@ -253,8 +272,13 @@ void SnDecider::Close(const Turn& turn) {
     if (ready.contains(name) && !Silent(turn, name, 1)) unwanted.push_back(name);
   }
   if (!MaySay(turn)) return;
+  Contract at_close = contract;
+  for (const NodeName& name : OnlyInTheWay(contract)) {
+    at_close.nodes.at(name).present = false;
+    turn.todo.appends.push_back({contract.name, NodeAway{name}});
+  }
   turn.todo.appends.push_back({contract.name, RoundClosed{contract.round, contract.attempt,
-                                                          Affordable(contract, unwanted)}});
+                                                          Affordable(at_close, unwanted)}});
 }
 
 }  // namespace starling

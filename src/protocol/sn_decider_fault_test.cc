@@ -373,6 +373,42 @@ TEST(SnBlame, AnOffenderThatTheQuorumNeedsHasTheOthersWaitLongerEachTime) {
   EXPECT_EQ(s.Within(1s), "close r0 a2");
 }
 
+TEST(SnBlame, TheLastTrainerRemovedTwiceDoesNotKeepTheEndOpen) {
+  Sn s({"a", "b", "c"});
+  s.Round({"a", "b", "c"});
+  for (const std::string name : {"a", "b"})
+    ASSERT_EQ(s.story.Finish(name, FinishMode::kActive), "");
+  s.now += 1s;
+  s.CheckIn("c");
+  ASSERT_EQ(s.Within(0s), "close r1 a0");
+  ASSERT_EQ(s.story.Stall("a", {"c"}), "");
+  ASSERT_EQ(s.Within(1s), "reopen r1 a0 without c");
+  s.CheckIn("c");
+  ASSERT_EQ(s.Within(0s), "close r1 a1");
+  ASSERT_EQ(s.story.Stall("b", {"c"}), "");
+  EXPECT_EQ(s.Within(1s), "reopen r1 a1 without c; close r1 a2");
+}
+
+TEST(SnBlame, ATrainerRemovedTwiceThatComesBackFirstIsSentAwayWithTheClose) {
+  Sn s({"a", "b", "c"}, Quorum(2));
+  s.Round({"a", "b", "c"});
+  ASSERT_EQ(s.story.Finish("a", FinishMode::kActive), "");
+  ASSERT_EQ(s.story.Finish("b", FinishMode::kActive), "");
+  s.now += 1s;
+  s.CheckIn("c");
+  ASSERT_EQ(s.Within(0s), "close r1 a0");
+  ASSERT_EQ(s.story.Stall("c", {"c"}), "");
+  ASSERT_EQ(s.Within(1s), "reopen r1 a0 without c");
+  s.CheckIn("c");
+  ASSERT_EQ(s.Within(0s), "close r1 a1");
+  ASSERT_EQ(s.story.Stall("c", {"c"}), "");
+  ASSERT_EQ(s.story.Stall("b", {"b"}), "");
+  ASSERT_EQ(s.Within(1s), "reopen r1 a1 without b+c");  // Below the quorum.
+  s.CheckIn("c");
+  ASSERT_EQ(s.story.Enrol("b"), "");
+  EXPECT_EQ(s.Within(0s), "away c; close r1 a2");
+}
+
 TEST(SnRanks, ALaterRankWaitsAndSpeaksOnlyIfTheFirstDoesNot) {
   Story story;
   const SigningKey& key = story.key("sn2");
