@@ -1,363 +1,231 @@
 #include "simulation/swarm.h"
 
 #include <algorithm>
+#include <memory>
+#include <optional>
+#include <utility>
 
 #include "base/check.h"
 #include "base/text.h"
+#include "simulation/checker.h"
+#include "simulation/sl.h"
+#include "simulation/sn.h"
+#include "simulation/storm.h"
 
-namespace starling::sim {
+namespace starling::simulation {
 namespace {
 
-const ContractName kContract{"t"};
-constexpr Duration kFairBound =
-    std::chrono::hours(4);  // far above any sum of intervals and graces drawn below
-
-SigningKey KeyOf(std::uint64_t number) {
-  Bytes seed(24);
-  AppendU64(number + 1, seed);
-  return *SigningKey::FromSeed(seed);
-}
-
-// The oracle: M of a close, and the update that a program makes from a model.
-Digest MergeOf(const std::optional<Digest>& base, const std::vector<Member>& members) {
-  return PartsHash().Add("M").Add(SetHash(base, members)).Finish();
-}
-Digest UpdateOf(const std::optional<Digest>& base, const NodeName& node, std::uint64_t interval) {
-  return PartsHash().Add("U").Add(base.value_or(Digest{})).Add(node.value()).Add(interval).Finish();
-}
-
-class Swarm;
-
-// An SL and its program.
-class SimNode {
- public:
-  SimNode(Swarm& swarm, std::size_t index, std::uint64_t intervals, Duration train,
-          FinishMode mode);
-  void Start();
-  void Deliver();  // one more entry of the log, if there is one
-  [[nodiscard]] bool exited() const { return exited_; }
-  [[nodiscard]] bool refused() const { return refused_; }
-  [[nodiscard]] const std::optional<Digest>& returned() const { return returned_; }
-  [[nodiscard]] const NodeName& name() const { return name_; }
-
- private:
-  void Sync();
-  void Perform(const std::vector<SlEffect>& effects);
-  void Do(const EnrolEffect& effect);
-  void Do(const AppendEffect& effect);
-  void Do(const MergeEffect& effect);
-  void Do(const AbandonEffect& /*effect*/) {}  // Its OnMerged comes and is ignored.
-  void Do(const FetchEffect& effect);
-  void Do(const AnswerEffect& effect);
-  void Do(const AttentionEffect& /*effect*/) {}
-  // Nothing here is restarted or probed: SlConfig asks for none of these.
-  void Do(const StoreUpdateEffect& /*effect*/) {}
-  void Do(const DropUpdateEffect& /*effect*/) {}
-  void Do(const RememberEffect& /*effect*/) {}
-  void Do(const ProbeEffect& /*effect*/) {}
-  void Do(const KeepEffect& effect);
-  void Do(const ExitEffect& effect);
-  void Arrive(std::function<void()> run);
-  [[nodiscard]] Instant Now() const;
-
-  Swarm& swarm_;
-  const NodeName name_;
-  const SigningKey key_;
-  SlDecider decider_;
-  Replay replay_;
-  std::uint64_t seq_ = 0;
-  const std::uint64_t intervals_;
-  const Duration train_;
-  const FinishMode mode_;
-  std::uint64_t trained_ = 0;
-  Instant arrival_{};            // of the newest message
-  std::optional<Digest> model_;  // what the program holds
-  std::optional<Digest> returned_;
-  bool exited_ = false;
-  bool refused_ = false;
-};
+constexpr std::uint64_t kEventsMax = 3'000'000;
+constexpr std::uint64_t kOperatorKeys = 2000;
+constexpr std::uint64_t kLookEvery = 8;  // events
 
 class Swarm {
  public:
-  Swarm(std::uint64_t seed, Planted planted);
+  Swarm(std::uint64_t seed, Fault fault, const Story* story, const Listener& listener);
   Outcome Run();
 
-  // An entry reaches the SN; it is stored as it comes.
-  void Append(const std::string& entry);
-  void Fail(const std::string& what) {
-    if (failure_.empty()) failure_ = what;
-  }
-  [[nodiscard]] Duration Delay() {
-    return Duration(static_cast<std::int64_t>(
-        world.random.Below(static_cast<std::uint64_t>(weather_.delay_max.count()) + 1)));
-  }
-
-  World world;
-  std::vector<std::string> log;
-  const Planted planted;
-
  private:
-  void Decide();
-  void Say(const ContractName& contract, Event event);
-  void Check(const Contract& before, const Contract& now);
-  [[nodiscard]] std::optional<Digest> TrainedFrom(const Member& member) const;
-  [[nodiscard]] const Contract* contract() const;
+  void Begin();
+  [[nodiscard]] bool AllEnded() const;
+  [[nodiscard]] bool LeftBehind(const Sl& late) const;
+  [[nodiscard]] bool Split() const;
+  [[nodiscard]] Duration Bound() const;
+  void RunUntil();
+  void HelpQuorum();
+  void CheckProgress(Duration bound);
 
-  Weather weather_;
-  const SigningKey key_ = KeyOf(0);
-  Replay replay_;
-  SnDecider decider_{SnOptions{}};
-  std::uint64_t seq_ = 0;
-  std::vector<std::unique_ptr<SimNode>> nodes_;
-  std::map<Digest, std::optional<Digest>>
-      trained_from_;  // update → the base its program really held
-  std::string failure_;
-  std::uint64_t ignored_ = 0;
-
-  friend class SimNode;
+  World world_;
+  Statistics statistics_;
+  const Story* const story_;
+  const Weather weather_;
+  Checker checker_;
+  Chronicle chronicle_;
+  Network network_;
+  Home home_;
+  Scene scene_;
+  Storm storm_{scene_};
+  Instant until_{};  // the end of this phase
 };
 
-SimNode::SimNode(Swarm& swarm, std::size_t index, std::uint64_t intervals, Duration train,
-                 FinishMode mode)
-    : swarm_(swarm),
-      name_(StrCat("n", index)),
-      key_(KeyOf(index + 1)),
-      decider_(SlConfig{kContract, name_, key_.public_key()}),
-      intervals_(intervals),
-      train_(train),
-      mode_(mode) {}
-
-Instant SimNode::Now() const { return swarm_.world.clock.Now(); }
-
-void SimNode::Start() {
-  Perform(decider_.OnOpened(replay_.state(), Now()));
-  Sync();
-}
-
-void SimNode::Deliver() {
-  const auto next = static_cast<std::size_t>(replay_.place().position.value() + 1);
-  if (exited_ || next >= swarm_.log.size()) return;
-  static_cast<void>(replay_.Apply(swarm_.log[next]));
-  Perform(decider_.OnLedger(replay_.state(), Now()));
-}
-
-// The program stands at a sync point with an update trained from its model.
-void SimNode::Sync() {
-  const Digest update = UpdateOf(model_, name_, trained_);
-  swarm_.trained_from_[update] = model_;
-  if (trained_ < intervals_) {
-    Perform(decider_.OnProgram(ProgramSync{update, {}}, replay_.state(), Now()));
-  } else {
-    Perform(decider_.OnProgram(ProgramFinish{mode_, update, {}}, replay_.state(), Now()));
+Swarm::Swarm(std::uint64_t seed, Fault fault, const Story* story, const Listener& listener)
+    : world_(seed),
+      story_(story),
+      weather_(story != nullptr ? story->weather : DrawWeather(world_)),
+      chronicle_(fault),
+      network_(world_, statistics_, weather_.nodes.size() + weather_.sn_drifts.size()),
+      home_(world_, chronicle_, statistics_, weather_.finality),
+      scene_{world_, statistics_, network_, chronicle_, home_, checker_, weather_, fault} {
+  world_.Listen(listener);
+  checker_.Watch(scene_);
+  network_.set_weather(weather_.network);
+  if (weather_.starts_from_root) {
+    scene_.initial_root = PartsHash().Add("initial model").Finish();
   }
+  if (weather_.lists_operators) scene_.operators.push_back(KeyOf(kOperatorKeys));
+  for (Host host = 0; host < weather_.nodes.size(); ++host)
+    scene_.sls.push_back(std::make_unique<Sl>(scene_, host));
+  for (std::size_t i = 0; i < weather_.sn_drifts.size(); ++i)
+    scene_.sns.push_back(std::make_unique<Sn>(scene_, weather_.nodes.size() + i, i));
 }
 
-void SimNode::Perform(const std::vector<SlEffect>& effects) {
-  for (const SlEffect& effect : effects) std::visit([this](const auto& each) { Do(each); }, effect);
-}
-
-// A node's line to the SN keeps order: a message arrives after its own delay, and not before the
-// one sent before it.
-void SimNode::Arrive(std::function<void()> run) {
-  arrival_ = std::max(arrival_, Now() + swarm_.Delay());
-  swarm_.world.After(arrival_ - Now(), std::move(run));
-}
-
-void SimNode::Do(const EnrolEffect& /*effect*/) {
-  // The SN's dance (seen-too-old) is the API's affair: here the claim is signed when it arrives.
-  Arrive([this] {
-    NodeClaim claim;
-    claim.name = name_;
-    claim.key = key_.public_key();
-    claim.blob_url = "https://h:1";
-    claim.weight = 1 + swarm_.world.random.Below(100);
-    claim.rules.size = 1000;
-    claim.rules.schema = HashOf(AsBytes("schema"));
-    swarm_.Say(kContract,
-               NodeEnrolled{SignNodeClaim(key_, {kContract, ++seq_, swarm_.replay_.place(), claim}),
-                            "spiffe://t/" + name_.value()});
-    // Too late: a node has finished already. The SN says so, and the program ends.
-    if (swarm_.contract()->Find(name_) == nullptr) refused_ = exited_ = true;
+// Whoever comes when all have lingered long enough and left needs somebody's `sl --serve`.
+bool Swarm::LeftBehind(const Sl& late) const {
+  const Contract* const contract = home_.final()->Find(kTraining);
+  if (contract == nullptr || contract->phase != Phase::kDone || late.Holds(*contract->base))
+    return false;
+  return std::all_of(scene_.sls.begin(), scene_.sls.end(), [&](const auto& sl) {
+    return sl->ended() || sl.get() == &late || !sl->Holds(*contract->base);
   });
 }
 
-void SimNode::Do(const AppendEffect& effect) {
-  const std::string entry = SignStatement(key_, {kContract, ++seq_, replay_.place(), effect.event});
-  Arrive([this, entry] { swarm_.Append(entry); });
+bool Swarm::AllEnded() const {
+  return std::all_of(scene_.sls.begin(), scene_.sls.end(),
+                     [this](const auto& sl) { return sl->ended() || LeftBehind(*sl); });
 }
 
-void SimNode::Do(const MergeEffect& effect) {
-  Digest root = MergeOf(effect.job.base, effect.job.members);
-  if (swarm_.planted == Planted::kWrongVotes) root = PartsHash().Add("wrong").Add(root).Finish();
-  swarm_.world.After(swarm_.Delay(), [this, job = effect.job, root] {
-    if (!exited_) Perform(decider_.OnMerged(job, root, {}, replay_.state(), Now()));
-  });
+bool Swarm::Split() const {
+  return std::any_of(scene_.sls.begin(), scene_.sls.end(),
+                     [](const auto& sl) { return !sl->split().empty(); }) ||
+         std::any_of(scene_.sns.begin(), scene_.sns.end(),
+                     [](const auto& sn) { return !sn->split().empty(); });
 }
 
-void SimNode::Do(const FetchEffect& effect) {
-  swarm_.world.After(swarm_.Delay(), [this, root = effect.root] {
-    if (!exited_) Perform(decider_.OnFetched(root, replay_.state(), Now()));
-  });
+void Swarm::Begin() {
+  home_.Watch(
+      [this] {
+        checker_.OnFinal();
+        for (const auto& sn : scene_.sns) sn->OnHome();
+      },
+      [this](const Log& page) { checker_.OnPage(page); });
+  scene_.sns.front()->Found(!weather_.auto_create);
+  for (const auto& sn : scene_.sns) sn->Start();
+  for (const auto& sl : scene_.sls) sl->Start(sl->habits().opens_at);
+  storm_.Begin();
+  if (story_ == nullptr) return;
+  for (const Story::Beat& beat : story_->beats)
+    world_.After(beat.at, "beat", [this, beat] { storm_.Bring(beat.strike); });
 }
 
-void SimNode::Do(const AnswerEffect& effect) {
-  const bool stale = swarm_.planted == Planted::kStaleTrainer && name_.value() == "n0" &&
-                     effect.round.value() >= 1;
-  if (!stale) model_ = effect.root;
-  if (effect.over) {
-    returned_ = effect.root;
-    return;
-  }
-  ++trained_;
-  swarm_.world.After(train_, [this] { Sync(); });
-}
-
-void SimNode::Do(const KeepEffect& effect) {
-  swarm_.world.After(swarm_.Delay(), [this, root = effect.root] {
-    if (!exited_) Perform(decider_.OnKept(root, replay_.state(), Now()));
-  });
-}
-
-void SimNode::Do(const ExitEffect& effect) {
-  exited_ = true;
-  swarm_.world.Trace(StrCat(name_.value(), " ", effect.summary));
-  if (!effect.good) swarm_.Fail(StrCat(name_.value(), " left: ", effect.summary));
-}
-
-// One seed draws the weather, then everything.
-Swarm::Swarm(std::uint64_t seed, Planted p) : world(seed), planted(p) {
-  Random& random = world.random;
-  weather_.nodes = 1 + random.Below(7);
-  weather_.intervals = 1 + random.Below(8);
-  weather_.delay_max = random.Chance(300'000)
-                           ? Duration::zero()
-                           : Duration(1ms) * static_cast<std::int64_t>(1 + random.Below(500));
-  weather_.start_max = Duration(1s) * static_cast<std::int64_t>(random.Below(20));
-  weather_.train_max = Duration(1s) * static_cast<std::int64_t>(1 + random.Below(100));
-  weather_.late_per_million = random.Chance(500'000) ? 0 : 300'000;
-  for (std::size_t i = 0; i < weather_.nodes; ++i) {
-    // The first node stays to the end, so that a late one finds a training.
-    const std::uint64_t intervals = weather_.intervals + (i == 0 ? 3 : random.Below(3));
-    const auto train =
-        Duration(1ms) * static_cast<std::int64_t>(1 + random.Below(static_cast<std::uint64_t>(
-                                                          Millis(weather_.train_max))));
-    nodes_.push_back(std::make_unique<SimNode>(*this, i, intervals, train,
-                                               static_cast<FinishMode>(random.Below(3))));
-  }
-}
-
-const Contract* Swarm::contract() const {
-  const auto it = replay_.state().contracts.find(kContract);
-  return it == replay_.state().contracts.end() ? nullptr : &it->second;
-}
-
-void Swarm::Say(const ContractName& name, Event event) {
-  Append(SignStatement(key_, {name, ++seq_, replay_.place(), std::move(event)}));
-}
-
-void Swarm::Append(const std::string& entry) {
-  const Contract before = contract() != nullptr ? *contract() : Contract{};
-  const Verdict verdict = replay_.Apply(entry);
-  log.push_back(entry);
-  world.Trace(StrCat(verdict.type, " ", verdict.author, " ", verdict.reason));
-  if (!verdict.valid()) ++ignored_;
-  if (contract() != nullptr) Check(before, *contract());
-  for (const auto& node : nodes_) world.After(Delay(), [&node] { node->Deliver(); });
-  world.After(Delay(), [this] { Decide(); });
-}
-
-void Swarm::Decide() {
-  const SnTodo todo = decider_.Decide(replay_.state(), world.clock.Now());
-  for (const SnTodo::Append& append : todo.appends) Say(append.contract, append.event);
-  if (todo.wake_at && contract() != nullptr && contract()->phase != Phase::kDone) {
-    world.After(std::max(Duration(1ms), *todo.wake_at - world.clock.Now()), [this] { Decide(); });
-  }
-}
-
-// Assertions 1 to 4 of docs/protocol.md, after every entry.
-// The model that the program of a counted update really held; a digest of nothing when the update
-// is unknown.
-std::optional<Digest> Swarm::TrainedFrom(const Member& member) const {
-  const auto it = trained_from_.find(member.update.value_or(Digest{}));
-  return it == trained_from_.end() ? std::optional<Digest>(HashOf({})) : it->second;
-}
-
-void Swarm::Check(const Contract& before, const Contract& now) {
-  if (before.instance == now.instance) {
-    for (const auto& [round, root] : before.roots) {
-      const auto still = now.roots.find(round);
-      if (still == now.roots.end() || still->second != root)
-        Fail(StrCat("round ", round.value(), " has two roots"));
-    }
-    if (before.phase == Phase::kMerging && now.phase == Phase::kMerging &&
-        before.attempt == now.attempt && before.members != now.members)
-      Fail("P changed after its close");
-  }
-  if (before.phase != Phase::kMerging && now.phase == Phase::kMerging) {
-    if (now.members.size() < now.rules.min_peers.value_or(1)) Fail("closed below the quorum");
-    for (const Member& member : now.members) {
-      if (member.kind == NodeKind::kTrainer && TrainedFrom(member) != now.base)
-        Fail(StrCat(member.name.value(), " counts, but was not trained from the base"));
+void Swarm::RunUntil() {
+  std::uint64_t looked = 0;
+  while (checker_.ok() && !AllEnded() && world_.Now() < until_ && world_.events() < kEventsMax) {
+    if (!world_.RunOne()) break;
+    if (world_.events() >= looked + kLookEvery) {
+      looked = world_.events();
+      checker_.Look();
+      if (Split()) return;
     }
   }
-  if (now.sealed_round && now.sealed_round != before.sealed_round) {
-    if (now.base != std::optional<Digest>(MergeOf(before.base, now.sealed_members)))
-      Fail(StrCat("round ", now.sealed_round->value(), " is not the merge of its set"));
+}
+
+Duration Swarm::Bound() const {
+  const Contract* const contract = home_.end()->Find(kTraining);
+  BoundInput input;
+  input.rounds_left = 3;
+  for (const auto& sl : scene_.sls) {
+    // After a reset all count from the beginning.
+    const bool again = statistics_.strikes.contains("operator: resets after a loss") ||
+                       statistics_.strikes.contains("operator: resets");
+    input.rounds_left += (again ? sl->habits().rounds : sl->program().rounds_left()) + 1;
+    input.interval = std::max(input.interval, sl->habits().interval);
   }
+  input.attempt = contract == nullptr ? 0 : std::min<std::uint64_t>(contract->attempt.value(), 10);
+  input.attempts_left = 2 + 2 * weather_.liars();
+  input.grace = weather_.grace;
+  input.stall_timeout = weather_.stall_timeout;
+  input.sns = scene_.sns.size();
+  input.transfer = 4 * weather_.transfer_max + 2 * weather_.disk_max + 3 * weather_.finality +
+                   20 * weather_.network.latency_max;
+  // Beside the rounds: a restart with its enrolment, opening, lingering.
+  Duration opens{};
+  for (const auto& sl : scene_.sls) opens = std::max(opens, sl->habits().opens_at);
+  return FairBound(input) + opens + weather_.linger + 120s;
+}
+
+// In a swarm that has lost nodes for good, an operator lowers the quorum.
+void Swarm::HelpQuorum() {
+  if (AllEnded() || !checker_.ok()) return;
+  std::uint64_t usable = 0;
+  bool lost = false;
+  for (const auto& sl : scene_.sls) {
+    usable += sl->refused() ? 0U : 1U;
+    lost = lost || sl->refused();
+  }
+  const Contract* const contract = home_.final()->Find(kTraining);
+  const bool amended = statistics_.strikes.contains("operator: amends");
+  if ((lost || amended) && usable > 0 && contract != nullptr &&
+      contract->phase == Phase::kCollecting && contract->rules.min_peers.value_or(1) > usable)
+    storm_.Amend(usable);
+  if (contract != nullptr && contract->base && contract->phase != Phase::kDone &&
+      std::none_of(scene_.sls.begin(), scene_.sls.end(),
+                   [&](const auto& sl) { return !sl->refused() && sl->Holds(*contract->base); })) {
+    storm_.Reset();
+    until_ = world_.Now() + Bound();
+  }
+  world_.After(60s, "operator looks", [this] { HelpQuorum(); });
 }
 
 Outcome Swarm::Run() {
-  Say(ContractName{""},
-      SnJoined{SignSnClaim(key_, {NodeName{"sn"}, key_.public_key(), "https://h:1"}, 0, {}),
-               1,
-               "embedded",
-               {}});
-  starling::Rules rules;
-  rules.initial = InitialMerge{};
-  rules.min_peers = 1;
-  rules.witnesses = 1 + world.random.Below(3);
-  Say(kContract, ContractCreated{rules, {"", "spiffe://t/operator"}});
-  for (const auto& node : nodes_) {
-    const bool late = node != nodes_.front() && world.random.Chance(weather_.late_per_million);
-    const auto within = static_cast<std::uint64_t>(
-                            Millis(late ? Duration(weather_.train_max) : weather_.start_max)) +
-                        1;
-    world.After(Duration(1ms) * static_cast<std::int64_t>(world.random.Below(within)),
-                [&node] { node->Start(); });
-  }
-  const auto all_exited = [this] {
-    return !failure_.empty() || std::all_of(nodes_.begin(), nodes_.end(),
-                                            [](const auto& node) { return node->exited(); });
-  };
+  Begin();
+  const Instant start = world_.Now();
+  until_ = start + weather_.foul;
+  RunUntil();
   Outcome outcome;
-  outcome.finished = world.RunUntil(all_exited, kFairBound);
-  if (!outcome.finished && failure_.empty()) {
-    std::string waiting;
-    for (const auto& node : nodes_) {
-      if (!node->exited()) StrAppend(&waiting, " ", node->name().value());
-    }
-    Fail(StrCat("no end within the bound; still here:", waiting));
+  if (checker_.ok() && !AllEnded() && !Split()) {
+    storm_.Heal();
+    outcome.bound = Bound();
+    until_ = world_.Now() + outcome.bound;
+    HelpQuorum();
+    RunUntil();
+    if (checker_.ok() && !AllEnded() && !Split()) CheckProgress(outcome.bound);
   }
-  const Contract last = contract() != nullptr ? *contract() : Contract{};
-  for (const auto& node : nodes_) {
-    if (failure_.empty() && !node->refused() && node->returned() != last.base)
-      Fail(StrCat(node->name().value(), " returned another model than the last one"));
-  }
-  Replay again;
-  for (const std::string& entry : log) static_cast<void>(again.Apply(entry));
-  if (again.StateHash() != replay_.StateHash())
-    Fail("a second replay of the log gives another state");
-  outcome.failure = failure_;
-  outcome.rounds = last.roots.size();
-  outcome.entries = log.size();
-  outcome.ignored = ignored_;
-  outcome.virtual_time = world.clock.Now().time_since_epoch();
-  outcome.trace = world.trace;
+  if (checker_.ok() && !Split()) checker_.LookBack();
+  outcome.failure = checker_.failure();
+  outcome.trace = world_.trace();
+  outcome.events = world_.events();
+  outcome.entries = static_cast<std::uint64_t>(home_.end()->position() + 1);
+  outcome.rounds = checker_.rounds();
+  outcome.attempts = checker_.attempts();
+  outcome.split = Split();
+  outcome.lasted = world_.Now() - start;
+  for (const auto& sl : scene_.sls) outcome.refused += sl->refused() ? 1U : 0U;
+  outcome.statistics = statistics_;
   return outcome;
+}
+
+void Swarm::CheckProgress(Duration bound) {
+  std::string who;
+  for (const auto& sl : scene_.sls) {
+    if (!sl->ended()) StrAppend(&who, "; ", sl->name().value(), ": ", sl->WaitingText());
+  }
+  for (const auto& sn : scene_.sns)
+    StrAppend(&who, "; ", sn->name().value(), " (log ", sn->end()->position(),
+              "): ", sn->WaitingText());
+  checker_.Fail(StrCat("progress: not all have ended within ", Millis(bound) / 1000, " s", who));
 }
 
 }  // namespace
 
-Outcome RunSeed(std::uint64_t seed, Planted planted) { return Swarm(seed, planted).Run(); }
+Duration FairBound(const BoundInput& input) {
+  Duration bound{};
+  for (std::uint64_t round = 0; round < input.rounds_left; ++round) {
+    const std::uint64_t first = round == 0 ? input.attempt : 0;
+    for (std::uint64_t a = first; a <= first + input.attempts_left; ++a) {
+      const auto doubled = static_cast<Duration::rep>(std::uint64_t{1} << a);
+      bound += input.grace * doubled + input.stall_timeout * doubled +
+               2s * static_cast<Duration::rep>(input.sns) + input.transfer;
+    }
+    bound += 2 * input.interval;
+  }
+  return bound;
+}
 
-}  // namespace starling::sim
+Outcome RunSwarm(std::uint64_t seed, Fault fault, const Listener& listener) {
+  return std::make_unique<Swarm>(seed, fault, nullptr, listener)->Run();
+}
+
+Outcome Tell(const Story& story, const Listener& listener) {
+  return std::make_unique<Swarm>(story.seed, story.fault, &story, listener)->Run();
+}
+
+}  // namespace starling::simulation

@@ -1,50 +1,63 @@
-// A whole swarm in one thread: the production replay and deciders of one SN and one to seven SLs,
-// over a simulated log, network and programs. Models are roots only; M is a hash that an oracle can
-// make again. One seed draws the weather, then everything. After every entry the swarm is checked
-// against docs/protocol.md, "What the simulator asserts"; faults of processes, disks and links join
-// the Weather with the deciders that handle them.
+// A whole swarm in one thread: the production replay and deciders of one to three SNs and one to
+// seven SLs, over simulated links, disks, clocks, transfers and programs. Models are their roots
+// only. One seed draws the weather, then everything else. The checker looks after every event; when
+// the storm is over every program must return within a bound.
 #pragma once
 
-#include <map>
-#include <memory>
-#include <optional>
+#include <cstdint>
+#include <functional>
 #include <string>
-#include <vector>
 
-#include "protocol/replay.h"
-#include "protocol/sl_decider.h"
-#include "protocol/sn_decider.h"
-#include "simulation/world.h"
+#include "simulation/faults.h"
+#include "simulation/statistics.h"
+#include "simulation/weather.h"
 
-namespace starling::sim {
-
-// Faults planted on purpose: the checks must catch them.
-enum class Planted : std::uint8_t {
-  kNone,
-  kStaleTrainer,  // trains on without loading the merged model, and claims the base all the same
-  kWrongVotes,    // every SL computes another M than the rule gives
-};
-
-struct Weather {
-  std::size_t nodes = 1;
-  std::uint64_t intervals = 1;  // each program trains so many, more or less
-  Duration delay_max{};         // of any message, each drawn anew: so messages overtake one another
-  Duration start_max{};         // programs start within
-  Duration train_max{};         // of one interval, per node
-  std::uint64_t late_per_million = 0;  // a node starts only after the others have begun
-};
+namespace starling::simulation {
 
 struct Outcome {
-  bool finished = false;
   std::string failure;  // the first assertion that did not hold, "" when all did
-  std::uint64_t rounds = 0;
+  std::uint64_t trace = 0;
+  std::uint64_t events = 0;
   std::uint64_t entries = 0;
-  std::uint64_t ignored = 0;
-  Duration virtual_time{};
-  Digest trace;
+  std::uint64_t rounds = 0;
+  std::uint64_t attempts = 0;  // rounds that were reopened
+  std::uint64_t refused = 0;   // late nodes that were not let in
+  bool split = false;          // a restored copy forked, and all stopped loudly
+  Duration lasted{};           // virtual
+  Duration bound{};            // within which every program had to return, after the storm
+  Statistics statistics;
 };
 
-// Runs one seed to its end.
-[[nodiscard]] Outcome RunSeed(std::uint64_t seed, Planted planted = Planted::kNone);
+using Listener = std::function<void(Instant, const std::string&)>;
 
-}  // namespace starling::sim
+// Runs one seed to its end. `listener` hears the story.
+[[nodiscard]] Outcome RunSwarm(std::uint64_t seed, Fault fault = Fault::kNone,
+                               const Listener& listener = nullptr);
+
+// What a story arranges: weather, and strikes at given times.
+struct Story {
+  Weather weather;
+  struct Beat {
+    Duration at;
+    Strike strike;
+  };
+  std::vector<Beat> beats;
+  std::uint64_t seed = 1;
+  Fault fault = Fault::kNone;
+};
+[[nodiscard]] Outcome Tell(const Story& story, const Listener& listener = nullptr);
+
+// The bound of assertion 9 (docs/protocol.md, "Definitions and rulings").
+struct BoundInput {
+  std::uint64_t rounds_left = 1;
+  std::uint64_t attempt = 0;        // of the round that is open
+  std::uint64_t attempts_left = 0;  // that a round may still be reopened
+  Duration grace = 30s;
+  Duration stall_timeout = 5s;
+  std::uint64_t sns = 1;
+  Duration transfer{};  // at the slowest link
+  Duration interval{};  // of the slowest program
+};
+[[nodiscard]] Duration FairBound(const BoundInput& input);
+
+}  // namespace starling::simulation

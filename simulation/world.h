@@ -1,60 +1,74 @@
-// World: virtual time, one seed, one queue of events. The whole scheduler of the simulator; one
-// thread, no real clock.
+// World: virtual time, chance and everything that will happen, for whole swarms in one thread from
+// one seed. A run is a number: each event folds its time and label into `trace`, so two runs of one
+// seed that differ anywhere have different traces. Not thread-safe.
 #pragma once
 
 #include <cstdint>
 #include <functional>
-#include <queue>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/random.h"
-#include "crypto/sha256.h"
 
-namespace starling::sim {
+namespace starling::simulation {
 
 class World {
  public:
-  explicit World(std::uint64_t seed) : random(seed) {}
+  explicit World(std::uint64_t seed) : random_(seed) { Fold(std::to_string(seed)); }
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
 
-  void After(Duration delay, std::function<void()> run) {
-    events_.push({clock.Now() + delay, order_++, std::move(run)});
+  [[nodiscard]] Instant Now() const { return now_; }  // true time; nodes see their own clocks
+  SeededRandom& random() { return random_; }
+  [[nodiscard]] std::uint64_t trace() const { return trace_; }
+  [[nodiscard]] std::uint64_t events() const { return events_; }
+
+  // Uniform in [least, most].
+  Duration Between(Duration least, Duration most) {
+    if (most <= least) return least;
+    const auto span = static_cast<std::uint64_t>((most - least).count());
+    return least + Duration(static_cast<Duration::rep>(random_.Below(span + 1)));
+  }
+  std::uint64_t Between(std::uint64_t least, std::uint64_t most) {
+    return least + random_.Below(most - least + 1);
+  }
+  [[nodiscard]] bool Chance(std::uint64_t percent) { return random_.Below(100) < percent; }
+  template <typename T>
+  const T& OneOf(const std::vector<T>& those) {
+    return those[random_.Below(those.size())];
   }
 
-  // Runs until nothing is left, `done` says so, or virtual time passes `limit`. True when it was
-  // `done`.
-  bool RunUntil(const std::function<bool()>& done, Duration limit) {
-    const Instant end = clock.Now() + limit;
-    while (!done()) {
-      if (events_.empty() || events_.top().at > end) return false;
-      const Event event = events_.top();
-      events_.pop();
-      clock.AdvanceTo(event.at);
-      event.run();
-      ++events_run;
-    }
-    return true;
+  void After(Duration delay, std::string_view label, std::function<void()> run);
+  // Runs the next event; false when there is none.
+  bool RunOne();
+  // Makes `text` part of the trace.
+  void Fold(std::string_view text);
+
+  // The story of a run, for people: a line a happening, when somebody listens.
+  void Listen(std::function<void(Instant, const std::string&)> listener) {
+    listener_ = std::move(listener);
   }
-
-  // Folds what happened into the trace: two runs of one seed must end with the same hash.
-  void Trace(std::string_view what) { trace = PartsHash().Add(trace).Add(what).Finish(); }
-
-  ManualClock clock;
-  SeededRandom random;
-  Digest trace{};
-  std::uint64_t events_run = 0;
+  [[nodiscard]] bool listened() const { return listener_ != nullptr; }
+  void Tell(const std::string& line) const {
+    if (listener_) listener_(now_, line);
+  }
 
  private:
   struct Event {
-    Instant at;
-    std::uint64_t order;
+    std::string label;
     std::function<void()> run;
-    bool operator<(const Event& other) const {
-      return at != other.at ? at > other.at : order > other.order;  // the earliest on top
-    }
   };
-  std::priority_queue<Event> events_;
-  std::uint64_t order_ = 0;
+  SeededRandom random_;
+  Instant now_{};
+  std::map<std::pair<Instant, std::uint64_t>, Event> queue_;  // equal times in order of After()
+  std::uint64_t next_order_ = 0;
+  std::uint64_t trace_ = 0xcbf29ce484222325U;
+  std::uint64_t events_ = 0;
+  std::function<void(Instant, const std::string&)> listener_;
 };
 
-}  // namespace starling::sim
+}  // namespace starling::simulation
