@@ -278,14 +278,13 @@ void Sl::Do(const ExitEffect& effect) {
   scene_.world.After(Duration(0), "gone",
                      [this, process = std::shared_ptr<Process>(std::move(process_))] {});
   ended_ = effect.good || returned || refused_;
-  // Who was revoked comes back as somebody else, if at all. A log that ends before a node's own
-  // enrolment looks like a revocation to it; that costs a restart and is counted, no more.
+  // Who was revoked comes back as somebody else, if at all.
   if (effect.summary.find("revoked") != std::string::npos) {
     const Contract* const contract = scene_.home.end()->Find(kTraining);
     if (contract != nullptr && contract->revoked_kids.contains(key_->kid())) {
       LoseDisk();
     } else {
-      scene_.statistics.Strike("sl: takes itself for revoked");
+      scene_.checker.Fail(StrCat("exit: ", name().value(), " was not revoked"));
     }
   }
   scene_.checker.AfterCrash(*this);

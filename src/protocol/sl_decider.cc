@@ -225,7 +225,7 @@ std::vector<SlEffect> SlDecider::Step(const LedgerState& state, Instant now) {
     if (!instance_ || exit_said_) return effects;
   }
   if (me == nullptr || contract->instance != *instance_) {
-    Removed(contract, effects);
+    Removed(contract, now, effects);
     return effects;
   }
   if (wait_ != KeyOf(*contract) || wait_phase_ != contract->phase) {

@@ -128,9 +128,9 @@ struct AnswerEffect {  // `merged` to the program
   std::size_t holders = 0, nodes = 0;
 };
 struct AttentionEffect {};  // the swarm has gone on: sync at the next batch end
-// The model in the merged arena, to disk; OnKept once it is durable. With SlConfig::durable it
-// comes before the vote: a vote says "I hold these bytes", also over a crash of every node at once.
-// Write the chunks as they are merged, so that little is left to do at the end. final: pin it.
+// The model in the merged arena, to disk; OnKept once it is written. With SlConfig::durable it
+// comes before the vote: a vote says "I hold these bytes", also when all processes end at once.
+// final: pin it, and let it outlast a power cut, too.
 struct KeepEffect {
   RoundId round;
   Digest root;
@@ -288,7 +288,8 @@ class SlDecider {
   void BeAt(const Contract& contract, Effects& effects);
   void Forget(Effects& effects);
   void Return(const Turn& turn);  // from being away
-  void Removed(const Contract* contract, Effects& effects);
+  void Removed(const Contract* contract, Instant now, Effects& effects);
+  void EnrolAgain(Instant now, Effects& effects);
   void Tidy(const Turn& turn);  // updates on the disk
   [[nodiscard]] bool Holds(const std::optional<Digest>& update) const;
   [[nodiscard]] bool LostSnapshot(const Node& me) const;

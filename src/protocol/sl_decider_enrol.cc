@@ -69,7 +69,7 @@ bool SlDecider::Resume(const Contract* contract, const Node* me, Instant now, Ef
 }
 
 // A node that was taken for away comes back: by its next check-in where that is at hand, else by
-// enrolling again, more and more slowly when that does not last.
+// enrolling again.
 void SlDecider::Return(const Turn& turn) {
   if (turn.me.present) {
     if (enrol_next_ && turn.now >= *enrol_next_ + kReturnMax) {
@@ -86,16 +86,21 @@ void SlDecider::Return(const Turn& turn) {
   const bool speaks = pending_ == Pending::kSync && turn.me.kind == NodeKind::kTrainer &&
                       (turn.contract.phase == Phase::kMerging || !Behind(turn.contract));
   if (turn.contract.phase == Phase::kDone || LostSnapshot(turn.me) || speaks) return;
-  if (enrol_next_ && turn.now < *enrol_next_) return WakeAt(*enrol_next_);
+  EnrolAgain(turn.now, turn.effects);
+}
+
+// More and more slowly when that does not last.
+void SlDecider::EnrolAgain(Instant now, Effects& effects) {
+  if (enrol_next_ && now < *enrol_next_) return WakeAt(*enrol_next_);
   enrol_pause_ = std::clamp(enrol_pause_ * 2, kReturnFirst, kReturnMax);
-  enrol_next_ = turn.now + enrol_pause_;
+  enrol_next_ = now + enrol_pause_;
   WakeAt(*enrol_next_);
   enrol_sent_ = true;
-  turn.effects.emplace_back(EnrolEffect{instance_});
+  effects.emplace_back(EnrolEffect{instance_});
 }
 
 // The training goes on without this node, or another one has taken its name.
-void SlDecider::Removed(const Contract* contract, Effects& effects) {
+void SlDecider::Removed(const Contract* contract, Instant now, Effects& effects) {
   if (over_) {
     if (!final_kept_) return;
     Forget(effects);
@@ -103,10 +108,16 @@ void SlDecider::Removed(const Contract* contract, Effects& effects) {
   }
   const bool replaced = contract != nullptr && contract->instance != *instance_;
   const bool taken = !replaced && contract != nullptr && contract->Find(config_.name) != nullptr;
+  const bool revoked =
+      contract != nullptr && contract->revoked_kids.contains(Thumbprint(config_.key));
+  // Neither: the SN has read less of the log than this node has, or its enrolment was taken back.
+  if (!replaced && !taken && !revoked && contract != nullptr && contract->phase != Phase::kDone)
+    return EnrolAgain(now, effects);
   Forget(effects);
   Exit(replaced ? "the training was reset or started anew by an operator"
-                : (taken ? "another key has taken this node's name"
-                         : "this node was revoked by an operator"),
+                : (taken     ? "another key has taken this node's name"
+                   : revoked ? "this node was revoked by an operator"
+                             : "the training ended without this node"),
        false, effects);
 }
 

@@ -179,6 +179,21 @@ TEST(SlRestart, ARevokedNodeLearnsItAndLeaves) {
   EXPECT_EQ(sl.Started(), "forget\nexit bad: this node was revoked by an operator");
 }
 
+TEST(SlRestart, ALogThatEndsBeforeItsEnrolmentIsNoRevocation) {
+  Story story;
+  story.Begin({"b"});
+  SlMemory memory;
+  memory.instance = story.contract().instance;
+  Sl sl(story, Sl::Durable(story), memory);
+  sl.mute = true;
+  EXPECT_EQ(sl.Started(), "enrol");
+  EXPECT_EQ(sl.Ledger(), "");  // Not at once again.
+  EXPECT_EQ(sl.wake_at(), sl.now + 1s);
+  ASSERT_EQ(story.Enrol("a"), "");
+  EXPECT_EQ(sl.Open(), "");
+  EXPECT_EQ(sl.Sync("a0"), "append checked-in r0 a0\nstore a0");
+}
+
 TEST(SlWipedDisk, ANewKeyIsLetInOnceTheOldOneIsAway) {
   Died t;
   SlConfig config = Sl::Durable(t.story);
