@@ -133,10 +133,12 @@ Status SendAndReadHead(Connection& connection, const std::string& text, const He
 
 class Streamed final : public ResponseStream {
  public:
-  Streamed(std::shared_ptr<Pool> pool, Endpoint to, Answer answer)
+  // `pace`: the time for each kPaceBytes; 0: any.
+  Streamed(std::shared_ptr<Pool> pool, Endpoint to, Answer answer, Duration pace)
       : pool_(std::move(pool)),
         to_(std::move(to)),
         answer_(std::move(answer)),
+        pace_(pace),
         remaining_(answer_.head.body_bytes) {
     EndIfDone();
   }
@@ -159,7 +161,7 @@ class Streamed final : public ResponseStream {
     if (out.empty()) return absl::OkStatus();
     if (!answer_.connection) return absl::UnavailableError("an earlier read failed");
     Connection& connection = *answer_.connection;
-    const Status status = ReadExactly(*connection.stream, connection.input, out);
+    const Status status = ReadPaced(connection, out);
     pool_->Count(connection);
     if (!status.ok()) {
       answer_.connection.reset();
@@ -171,6 +173,16 @@ class Streamed final : public ResponseStream {
   }
 
  private:
+  Status ReadPaced(Connection& connection, MutableByteSpan out) const {
+    if (pace_ == Duration::zero()) return ReadExactly(*connection.stream, connection.input, out);
+    for (std::size_t at = 0; at < out.size(); at += kPaceBytes) {
+      connection.stream->set_deadline_in(pace_);
+      RETURN_IF_ERROR(ReadExactly(*connection.stream, connection.input,
+                                  out.subspan(at, std::min(kPaceBytes, out.size() - at))));
+    }
+    connection.stream->set_deadline_in(Duration::zero());
+    return absl::OkStatus();
+  }
   void EndIfDone() {
     if (remaining_ > 0) return;
     if (answer_.head.keep_alive) {
@@ -184,6 +196,7 @@ class Streamed final : public ResponseStream {
   const std::shared_ptr<Pool> pool_;
   const Endpoint to_;
   Answer answer_;
+  const Duration pace_;
   std::uint64_t remaining_;
 };
 
@@ -210,6 +223,9 @@ struct HttpClient::Impl {
                                      options.idle_timeout, stop));
     return connection;
   }
+  [[nodiscard]] Duration IdleOf(const ClientRequest& request) const {
+    return request.idle_timeout > Duration::zero() ? request.idle_timeout : options.idle_timeout;
+  }
   // The request sent and the answer's head read, over a pooled connection if there is one.
   Result<Answer> Exchange(const Endpoint& to, const ClientRequest& request,
                           const std::stop_token& stop);
@@ -222,8 +238,7 @@ struct HttpClient::Impl {
 Result<Answer> HttpClient::Impl::Exchange(const Endpoint& to, const ClientRequest& request,
                                           const std::stop_token& stop) {
   ASSIGN_OR_RETURN(const std::string text, RequestText(to, request));
-  const Duration idle =
-      request.idle_timeout > Duration::zero() ? request.idle_timeout : options.idle_timeout;
+  const Duration idle = IdleOf(request);
   const HeadLimits limits{.bytes_max = options.header_bytes_max, .time = idle};
   for (;;) {
     Answer answer{pool->Take(to), {}};
@@ -253,7 +268,9 @@ Result<std::unique_ptr<ResponseStream>> HttpClient::Open(const Endpoint& to,
                                                          const ClientRequest& request,
                                                          const std::stop_token& stop) {
   ASSIGN_OR_RETURN(Answer answer, impl_->Exchange(to, request, stop));
-  auto stream = std::make_unique<Streamed>(impl_->pool, to, std::move(answer));
+  const Duration idle = impl_->IdleOf(request);
+  auto stream = std::make_unique<Streamed>(impl_->pool, to, std::move(answer),
+                                           request.paced ? idle : Duration::zero());
   if (stream->status() < 400) return std::unique_ptr<ResponseStream>(std::move(stream));
   ASSIGN_OR_RETURN(const std::string body, ReadWhole(*stream, kErrorBodyBytesMax));
   return StatusOf(stream->status(), body);
@@ -266,7 +283,7 @@ Result<ClientResponse> HttpClient::Do(const Endpoint& to, const ClientRequest& r
                           .headers = answer.head.headers,
                           .body = {},
                           .peer = answer.connection->stream->peer()};
-  Streamed stream(impl_->pool, to, std::move(answer));
+  Streamed stream(impl_->pool, to, std::move(answer), Duration::zero());
   Result<std::string> body = ReadWhole(stream, impl_->options.body_bytes_max);
   if (!body.ok()) return Annotate(body.status(), to.Text());
   response.body = *std::move(body);

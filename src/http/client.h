@@ -22,6 +22,9 @@ struct Endpoint {
   std::string host;
   std::uint16_t port = 0;
   [[nodiscard]] static Result<Endpoint> Parse(std::string_view url);
+  // The same for what another node says of itself: link-local addresses are refused (a hostile
+  // enrolment could lead to a cloud's metadata service), loopback ones unless they are allowed.
+  [[nodiscard]] static Result<Endpoint> ParsePeer(std::string_view url, bool allow_loopback);
   [[nodiscard]] std::string Url() const;
   [[nodiscard]] std::string Text() const;  // "host:port", "[::1]:30304"
   friend auto operator<=>(const Endpoint&, const Endpoint&) = default;
@@ -37,12 +40,16 @@ struct HttpClientOptions {
   Duration pool_age_max = 60s;  // of an unused connection: less than a server's patience
 };
 
+inline constexpr std::size_t kPaceBytes = std::size_t{64} << 10;
+
 struct ClientRequest {
   std::string method = "GET";
   std::string target;  // path and query, already encoded
   std::map<std::string, std::string> headers;
   std::string body;
   Duration idle_timeout{0};  // 0: the client's
+  // A streamed body that brings less than kPaceBytes within each idle_timeout is silence, too.
+  bool paced = false;
 };
 struct ClientResponse {
   int status = 0;

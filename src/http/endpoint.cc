@@ -23,6 +23,13 @@ bool IsHost(const std::string& host, bool bracketed) {
          std::ranges::all_of(host, IsHostCharacter);
 }
 
+bool IsLoopback(const std::string& host) {
+  return host == "localhost" || host == "::1" || host.starts_with("127.");
+}
+bool IsLinkLocal(const std::string& host) {
+  return host.starts_with("169.254.") || host.starts_with("fe80:") || host.starts_with("FE80:");
+}
+
 }  // namespace
 
 Result<Endpoint> Endpoint::Parse(std::string_view url) {
@@ -45,6 +52,17 @@ Result<Endpoint> Endpoint::Parse(std::string_view url) {
   const bool good_port = !digits.empty() && error == std::errc{} &&
                          end == digits.data() + digits.size() && endpoint.port != 0;
   if (!good_port || !IsHost(endpoint.host, bracketed)) return malformed();
+  return endpoint;
+}
+
+Result<Endpoint> Endpoint::ParsePeer(std::string_view url, bool allow_loopback) {
+  ASSIGN_OR_RETURN(Endpoint endpoint, Parse(url));
+  if (IsLinkLocal(endpoint.host))
+    return absl::PermissionDeniedError(StrCat(url, ": link-local addresses are refused"));
+  if (IsLoopback(endpoint.host) && !allow_loopback) {
+    return WithNext(absl::PermissionDeniedError(StrCat(url, ": loopback addresses are refused")),
+                    "give the node a --host-ip that others reach, or all nodes --allow-loopback");
+  }
   return endpoint;
 }
 
