@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "crypto/json.h"
 #include "protocol/state.h"
 
 namespace starling {
@@ -52,5 +53,11 @@ struct ProbeAnswer {
   std::string why;                   // in words, when it failed: "connection refused"
   [[nodiscard]] bool answered() const { return progress.has_value(); }
 };
+
+// As it travels. Strict: another shape is InvalidArgument, naming the member.
+[[nodiscard]] Json ProgressJson(const Progress& progress);
+[[nodiscard]] Result<Progress> ParseProgress(const Json& json);
+// What the answer to a probe's request says; an error of the transport is a failed probe.
+[[nodiscard]] ProbeAnswer ProbeAnswerOf(const Result<Json>& answer);
 
 }  // namespace starling

@@ -93,8 +93,10 @@ std::string SlDecider::WaitingText(const LedgerState& state) const {
                            : StrCat("fetching ", model, " from ", JoinNames(holders));
   }
   if (contract->phase == Phase::kMerging) {
+    const std::vector<NodeName> missing = WaitedFor(*contract);
     return StrCat(round, " is being merged, leader ", LeaderOf(*contract).value(), ", ",
-                  contract->witness.size(), " of ", contract->members.size(), " have voted");
+                  contract->witness.size(), " of ", contract->members.size(), " have voted",
+                  missing.empty() ? "" : "; waiting for ", JoinNames(missing));
   }
   const std::vector<NodeName> missing = WaitedFor(*contract);
   if (contract->phase == Phase::kDone) {
@@ -136,6 +138,7 @@ std::optional<Waiting> SlDecider::WaitingNow(const LedgerState& state, Instant n
   switch (contract->phase) {
     case Phase::kCollecting:
       waiting.next = "they check in, or the SN closes the round without them";
+      waiting.until.reset();
       break;
     case Phase::kMerging:
       waiting.next = "sealed when enough nodes agree; who does not answer is named";

@@ -136,8 +136,9 @@ TEST(SlWaits, TellsForWhom) {
   ASSERT_EQ(story.CheckIn("c", "c0"), "");
   EXPECT_EQ(sl.Waiting(), "round 0 is about to close");
   ASSERT_EQ(story.Close(), "");
-  EXPECT_EQ(sl.Waiting(), StrCat("round 0 is being merged, leader ",
-                                 LeaderOf(story.contract()).value(), ", 0 of 3 have voted"));
+  EXPECT_EQ(sl.Waiting(),
+            StrCat("round 0 is being merged, leader ", LeaderOf(story.contract()).value(),
+                   ", 0 of 3 have voted; waiting for a, b, c"));
 }
 
 }  // namespace
