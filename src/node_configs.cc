@@ -151,6 +151,9 @@ Result<NetworkNodeConfig> SnConfigFrom(const Settings& settings) {
   ASSIGN_OR_RETURN(config.sentinel, IsSentinel(settings, config.hpe03_log_form));
   ASSIGN_OR_RETURN(config.auto_create, settings.Bool("auto-create"));
   ASSIGN_OR_RETURN(config.decider.quorum_grace, settings.Span("quorum-grace"));
+  config.decider.adapt = !settings.Given("quorum-grace");
+  ASSIGN_OR_RETURN(config.decider.stall_timeout, settings.Span("stall-timeout"));
+  ASSIGN_OR_RETURN(config.allow_loopback, settings.Bool("allow-loopback"));
   config.sl_paths = settings.List("sl-paths");
   config.sn_paths = settings.List("sn-paths");
   config.operator_paths = settings.List("operator-paths");

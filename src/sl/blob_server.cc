@@ -94,7 +94,14 @@ HttpResponse BlobServer::Blob(const RouteMatch& match, bool leaves) const {
   if (!root.ok()) return ProblemResponse(root.status());
   // A bearer token asks for an update; without one only a merged model can be meant.
   const bool wants_update = !match.request.Header("authorization").empty();
-  const std::optional<OfferedUpdate> update = deps_.board.Offered(*root);
+  std::optional<OfferedUpdate> update = deps_.board.Offered(*root);
+  if (!update && wants_update) {
+    // From before a restart, or of a program that has ended.
+    Result<BlobStore::Blob> kept = deps_.store.OpenUpdate(*root);
+    if (kept.ok())
+      update = OfferedUpdate{*root, kept->slice,
+                             std::make_shared<const LeafList>(std::move(kept->leaves))};
+  }
   if (update && (wants_update || !deps_.store.FindModel(*root)))
     return Update(match, *update, leaves);
   return Model(match, *root, leaves);
@@ -236,26 +243,11 @@ HttpResponse BlobServer::Progress(const RouteMatch& match) const {
   }
   const Result<std::uint64_t> instance = ParseNumber(match.parameters.at("instance"));
   if (!instance.ok()) return ProblemResponse(instance.status());
-  if (contract == nullptr || contract->instance.value() != static_cast<std::int64_t>(*instance))
+  const std::optional<starling::Progress> progress = deps_.board.ProgressNow(deps_.clock.Now());
+  if (contract == nullptr || !progress ||
+      contract->instance.value() != static_cast<std::int64_t>(*instance))
     return ProblemResponse(absl::NotFoundError("no such training here"));
-  Json waiting = Json::array();
-  std::uint64_t done = 0;
-  if (contract->phase == Phase::kMerging) {
-    const std::vector<NodeName> owners = OwnersOf(*contract);
-    for (std::uint64_t owner = 0; owner < owners.size(); ++owner) {
-      const std::optional<RunProgress> run =
-          deps_.board.WaitForRun({contract->instance, contract->round, contract->set, owner}, 0,
-                                 Duration::zero(), match.stop);
-      if (run) done += run->done * kChunkBytes;
-      if (!run || !run->leaves) waiting.push_back(owners[owner].value());
-    }
-  }
-  return JsonResponse({{"round", contract->round.value()},
-                       {"attempt", contract->attempt.value()},
-                       {"phase", PhaseName(contract->phase)},
-                       {"done_bytes", done},
-                       {"waiting_for", waiting},
-                       {"training_on", contract->round.value()}});
+  return JsonResponse(ProgressJson(*progress));
 }
 
 HttpResponse BlobServer::Models(const RouteMatch& match) const {

@@ -48,13 +48,30 @@ Result<std::unique_ptr<BlobStore>> BlobStore::Open(const std::string& directory,
   RETURN_IF_ERROR(MakeDirectories(directory + "/models"));
   RETURN_IF_ERROR(MakeDirectories(directory + "/updates"));
   std::unique_ptr<BlobStore> store(new BlobStore(directory, keep_models));
-  std::error_code error;
-  for (const stdfs::directory_entry& entry :
-       stdfs::directory_iterator(directory + "/models", error)) {
-    if (const std::optional<Kept> kept = FromPath(entry)) store->models_[kept->root] = *kept;
+  for (const auto& [folder, table] :
+       {std::pair{"/models", &store->models_}, {"/updates", &store->updates_}}) {
+    std::error_code error;
+    for (const stdfs::directory_entry& entry :
+         stdfs::directory_iterator(directory + folder, error)) {
+      if (const std::optional<Kept> kept = FromPath(entry)) (*table)[kept->root] = *kept;
+    }
+    if (error) return absl::UnavailableError(StrCat(directory, folder, ": ", error.message()));
+    store->OrderByTime(*table);
   }
-  if (error) return absl::UnavailableError(StrCat(directory, "/models: ", error.message()));
   return store;
+}
+
+// As they were written, so far as the disk tells.
+void BlobStore::OrderByTime(std::map<Digest, Kept>& table) {
+  std::vector<std::pair<stdfs::file_time_type, Kept*>> all;
+  for (auto& [root, kept] : table) {
+    std::error_code error;  // Without a time it counts as old.
+    all.emplace_back(stdfs::last_write_time(kept.path, error), &kept);
+  }
+  std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) {
+    return std::pair(a.first, a.second->round) < std::pair(b.first, b.second->round);
+  });
+  for (const auto& [time, kept] : all) kept->order = ++order_;
 }
 
 Status BlobStore::Write(const std::string& path, ByteSpan blob, std::span<const Digest> leaves,
@@ -77,7 +94,7 @@ Status BlobStore::KeepModel(RoundId round, const Digest& root, ByteSpan blob,
     const std::scoped_lock lock(mutex_);
     const auto known = models_.find(root);  // A round may bring the same model again.
     if (known != models_.end() && known->second.path != path) replaced = known->second.path;
-    models_[root] = Kept{round, root, blob.size(), path};
+    models_[root] = Kept{round, root, blob.size(), path, ++order_};
   }
   if (!replaced.empty()) RemoveBlob(replaced);
   Prune();
@@ -85,13 +102,46 @@ Status BlobStore::KeepModel(RoundId round, const Digest& root, ByteSpan blob,
 }
 
 Status BlobStore::KeepUpdate(RoundId round, const Digest& root, ByteSpan blob,
-                             std::span<const Digest> leaves) {
-  return Write(StrCat(directory_, "/updates/", FileName(round, root)), blob, leaves, false);
+                             std::span<const Digest> leaves, bool sync) {
+  const std::string path = StrCat(directory_, "/updates/", FileName(round, root));
+  RETURN_IF_ERROR(Write(path, blob, leaves, sync));
+  const std::scoped_lock lock(mutex_);
+  updates_[root] = Kept{round, root, blob.size(), path, ++order_};
+  return absl::OkStatus();
+}
+
+void BlobStore::DropUpdate(const Digest& root, bool archive) {
+  std::string path;
+  {
+    const std::scoped_lock lock(mutex_);
+    const auto found = updates_.find(root);
+    if (found == updates_.end()) return;
+    path = found->second.path;
+    updates_.erase(found);
+  }
+  if (!archive) RemoveBlob(path);
+}
+
+void BlobStore::DropModel(const Digest& root) {
+  std::string path;
+  {
+    const std::scoped_lock lock(mutex_);
+    const auto found = models_.find(root);
+    if (found == models_.end() || pinned_.contains(root)) return;
+    path = found->second.path;
+    models_.erase(found);
+  }
+  RemoveBlob(path);
 }
 
 void BlobStore::Pin(const Digest& root) {
   const std::scoped_lock lock(mutex_);
-  pinned_ = root;
+  pinned_.insert(root);
+}
+
+void BlobStore::Need(std::set<Digest> roots) {
+  const std::scoped_lock lock(mutex_);
+  needed_ = std::move(roots);
 }
 
 // Removes the oldest beyond the limit. An open map of a removed file stays readable.
@@ -101,12 +151,13 @@ void BlobStore::Prune() {
     const std::scoped_lock lock(mutex_);
     std::vector<Kept> all;
     for (const auto& [root, kept] : models_) {
-      if (root != pinned_) all.push_back(kept);
+      if (!pinned_.contains(root)) all.push_back(kept);
     }
     if (all.size() <= keep_models_) return;
     std::sort(all.begin(), all.end(),
-              [](const Kept& a, const Kept& b) { return a.round < b.round; });
+              [](const Kept& a, const Kept& b) { return a.order < b.order; });
     old.assign(all.begin(), all.end() - static_cast<std::ptrdiff_t>(keep_models_));
+    std::erase_if(old, [this](const Kept& kept) { return needed_.contains(kept.root); });
     for (const Kept& kept : old) models_.erase(kept.root);
   }
   for (const Kept& kept : old) RemoveBlob(kept.path);
@@ -129,11 +180,46 @@ std::vector<BlobStore::Kept> BlobStore::Models() const {
 Result<BlobStore::Blob> BlobStore::OpenModel(const Digest& root) const {
   const std::optional<Kept> kept = FindModel(root);
   if (!kept) return absl::NotFoundError(StrCat("model ", ShortText(root), " is not kept here"));
+  return OpenKept(*kept);
+}
+
+Result<BlobStore::Blob> BlobStore::OpenUpdate(const Digest& root) const {
+  std::optional<Kept> kept;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (const auto found = updates_.find(root); found != updates_.end()) kept = found->second;
+  }
+  if (!kept) return absl::NotFoundError(StrCat("update ", ShortText(root), " is not kept here"));
+  return OpenKept(*kept);
+}
+
+Result<BlobStore::Blob> BlobStore::OpenKept(const Kept& kept) {
   Blob blob;
-  ASSIGN_OR_RETURN(blob.slice, MapFile(kept->path));
-  ASSIGN_OR_RETURN(const std::string list, ReadFile(kept->path + ".leaves", kLeavesBytesMax));
-  ASSIGN_OR_RETURN(blob.leaves, DecodeLeaves(AsBytes(list), blob.slice.bytes.size(), root));
+  ASSIGN_OR_RETURN(blob.slice, MapFile(kept.path));
+  ASSIGN_OR_RETURN(const std::string list, ReadFile(kept.path + ".leaves", kLeavesBytesMax));
+  ASSIGN_OR_RETURN(blob.leaves, DecodeLeaves(AsBytes(list), blob.slice.bytes.size(), kept.root));
   return blob;
+}
+
+BlobStore::Proven BlobStore::Prove(std::size_t newest) const {
+  const auto prove = [&](const std::map<Digest, Kept>& table, std::set<Digest>& proven) {
+    std::vector<Kept> all;
+    {
+      const std::scoped_lock lock(mutex_);
+      for (const auto& [root, kept] : table) all.push_back(kept);
+    }
+    std::sort(all.begin(), all.end(),
+              [](const Kept& a, const Kept& b) { return a.order > b.order; });
+    if (all.size() > newest) all.resize(newest);
+    for (const Kept& kept : all) {
+      const Result<Slice> file = MapFile(kept.path);
+      if (file.ok() && RootOf(file->bytes) == kept.root) proven.insert(kept.root);
+    }
+  };
+  Proven proven;
+  prove(updates_, proven.updates);
+  prove(models_, proven.models);
+  return proven;
 }
 
 }  // namespace starling

@@ -35,6 +35,41 @@ TEST_F(BlobStoreTest, KeepsTheNewestAndThePinned) {
   EXPECT_EQ(rounds, (std::vector<std::uint64_t>{0, 3, 4}));
 }
 
+// The attempts of one round may bring more models than are kept; votes say that they are here.
+TEST_F(BlobStoreTest, KeepsWhatIsNeededForAsLongAsItIs) {
+  const std::unique_ptr<BlobStore> store = *BlobStore::Open(directory_, 2);
+  const Digest base = RootOf(Blob(0)), first_attempt = RootOf(Blob(1));
+  store->Need({base, first_attempt});
+  for (std::uint64_t round = 0; round < 5; ++round) Keep(*store, round);
+  EXPECT_TRUE(store->FindModel(base));
+  EXPECT_TRUE(store->FindModel(first_attempt));
+  EXPECT_EQ(store->Models().size(), 4U);
+
+  store->Need({});
+  Keep(*store, 5);
+
+  EXPECT_FALSE(store->FindModel(base));
+  EXPECT_EQ(store->Models().size(), 2U);
+}
+
+TEST_F(BlobStoreTest, TheRoundsOfANewTrainingAreNewerThanThoseOfTheOneBefore) {
+  const Digest old = Keep(**BlobStore::Open(directory_, 2), 90);
+  const std::unique_ptr<BlobStore> store = *BlobStore::Open(directory_, 2);
+  for (std::uint64_t round = 0; round < 2; ++round) Keep(*store, round);
+  EXPECT_FALSE(store->FindModel(old));
+  EXPECT_TRUE(store->FindModel(RootOf(Blob(0))));
+}
+
+TEST_F(BlobStoreTest, ADroppedModelIsGoneUnlessItIsPinned) {
+  const std::unique_ptr<BlobStore> store = *BlobStore::Open(directory_, 2);
+  const Digest lost = Keep(*store, 0), pinned = Keep(*store, 1);
+  store->Pin(pinned);
+  store->DropModel(lost);
+  store->DropModel(pinned);
+  EXPECT_FALSE(store->FindModel(lost));
+  EXPECT_TRUE(store->OpenModel(pinned).ok());
+}
+
 TEST_F(BlobStoreTest, FindsAfterARestartWhatWasKept) {
   const Digest root = Keep(**BlobStore::Open(directory_, 10), 7);
   const std::unique_ptr<BlobStore> again = *BlobStore::Open(directory_, 10);

@@ -31,6 +31,28 @@ bool Board::WaitUntil(const std::function<bool()>& ready, Duration span,
   return changed_.wait_for(lock, stop, span, ready);
 }
 
+void Board::SetProgress(std::optional<Progress> progress, Instant at) {
+  const std::scoped_lock lock(mutex_);
+  progress_ = std::move(progress);
+  progress_at_ = at;
+}
+
+void Board::SetWaitingFor(std::optional<NodeName> source) {
+  const std::scoped_lock lock(mutex_);
+  waiting_for_ = std::move(source);
+}
+
+std::optional<Progress> Board::ProgressNow(Instant now) const {
+  const std::scoped_lock lock(mutex_);
+  std::optional<Progress> progress = progress_;
+  if (!progress) return progress;
+  if (progress->training_on)
+    progress->training_ms += static_cast<std::uint64_t>(Millis(now - progress_at_));
+  for (const auto& [key, run] : runs_) progress->done_bytes += run.done * kChunkBytes;
+  if (waiting_for_) progress->waiting_for.push_back(*waiting_for_);
+  return progress;
+}
+
 void Board::Offer(std::optional<OfferedUpdate> update) {
   const std::scoped_lock lock(mutex_);
   offered_ = std::move(update);

@@ -14,6 +14,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "crypto/merkle.h"
+#include "protocol/progress.h"
 #include "protocol/state.h"
 
 namespace starling {
@@ -57,6 +58,13 @@ class Board {
   bool WaitUntil(const std::function<bool()>& ready, Duration span,
                  const std::stop_token& stop) const;
 
+  // What a probe is told: how this node stands, for whom its merge waits just now.
+  void SetProgress(std::optional<Progress> progress, Instant at);
+  void SetWaitingFor(std::optional<NodeName> source);
+  // With done_bytes and waiting_for; nothing when this node is in no training. `now` brings
+  // training_ms up to date.
+  [[nodiscard]] std::optional<Progress> ProgressNow(Instant now) const;
+
   void Offer(std::optional<OfferedUpdate> update);
   [[nodiscard]] std::optional<OfferedUpdate> Offered(const Digest& root) const;
 
@@ -84,6 +92,9 @@ class Board {
   std::shared_ptr<const Contract> contract_;
   std::optional<OfferedUpdate> offered_;
   std::map<RunKey, RunProgress> runs_;
+  std::optional<Progress> progress_;
+  Instant progress_at_{};
+  std::optional<NodeName> waiting_for_;
 };
 
 }  // namespace starling

@@ -88,6 +88,19 @@ class TestProgram {
   Json Finish(const Bytes& model, const std::string& mode = "snapshot") {
     return Hand(model, {{"type", "finish"}, {"mode", mode}});
   }
+  // The same without waiting for the answer: Receive() or AwaitWord() comes next.
+  bool Offer(const Bytes& model, const Json& frame = {{"type", "sync"}}) {
+    return Send(Fill(model, frame));
+  }
+  // The next `waiting` frame with this in it; "" when another frame or the end comes first.
+  std::string AwaitWord(const std::string& part) {
+    for (;;) {
+      const Json frame = ReceiveAny();
+      if (!frame.is_object() || frame.at("type") != "waiting") return "";
+      std::string text = frame.at("text");
+      if (text.find(part) != std::string::npos) return text;
+    }
+  }
   [[nodiscard]] ByteSpan merged() const { return ByteSpan(arenas_.at(1)).first(size_); }
   [[nodiscard]] MutableByteSpan update() const { return arenas_.at(0).first(size_); }
   [[nodiscard]] bool attention() const {
@@ -135,13 +148,14 @@ class TestProgram {
       arenas_.emplace_back(static_cast<std::byte*>(memory), bytes);
     }
   }
-  Json Hand(const Bytes& model, Json frame) {
+  Json Fill(const Bytes& model, Json frame) {
     std::memcpy(update().data() + data_start_, model.data() + data_start_, size_ - data_start_);
     frame["batches"] = 10;
     frame["train_ms"] = 1;
     frame["epoch"] = 0;
-    return Ask(frame);
+    return frame;
   }
+  Json Hand(const Bytes& model, const Json& frame) { return Ask(Fill(model, frame)); }
 
   UniqueFd socket_;
   bool connected_ = false;

@@ -13,8 +13,13 @@ class KeeperTest : public ::testing::Test {
   static KeepJob JobOf(std::uint64_t round, std::string_view text, bool update = false) {
     auto blob = std::make_shared<const Bytes>(AsBytes(text).begin(), AsBytes(text).end());
     auto leaves = std::make_shared<LeafList>(LeavesOf(*blob));
-    return {update, RoundId{round}, RootOfLeaves(*leaves), Slice{*blob, blob}, leaves, false};
+    return {update, RoundId{round}, RootOfLeaves(*leaves), Slice{*blob, blob}, leaves};
   }
+
+  // A disk that refuses every model (or update), until it does not.
+  void BreakModels() const { std::filesystem::remove_all(scratch_.path() + "/models"); }
+  void BreakUpdates() const { std::filesystem::remove_all(scratch_.path() + "/updates"); }
+  void MendModels() const { std::filesystem::create_directory(scratch_.path() + "/models"); }
 
   const ScratchDirectory scratch_;
   const std::unique_ptr<BlobStore> store_;
@@ -22,44 +27,94 @@ class KeeperTest : public ::testing::Test {
 
 TEST_F(KeeperTest, WritesInOrderAndReportsEach) {
   Mailbox<RoundId> kept;
-  Keeper keeper(*store_, [&](const KeepJob& job, const Status& status) {
+  Keeper keeper({.retry = 1ms}, *store_, [&](const KeepJob& job, const Status& status) {
     EXPECT_TRUE(status.ok()) << status;
     kept.Push(job.round);
   });
 
   keeper.Add(JobOf(0, "first"));
   keeper.Add(JobOf(1, "an update", true));
-  const std::uint64_t last = keeper.Add(JobOf(2, "second"));
+  keeper.Add(JobOf(2, "second"));
 
-  EXPECT_TRUE(keeper.WaitFor(last, {}));
+  EXPECT_TRUE(keeper.WaitForModels({}));
   EXPECT_EQ(store_->Models().size(), 2U);
   for (std::uint64_t round = 0; round < 3; ++round) EXPECT_EQ(kept.Pop({}, 60s), RoundId{round});
 }
 
 TEST_F(KeeperTest, NothingToWriteIsWrittenAlready) {
-  Keeper keeper(*store_, [](const KeepJob&, const Status&) {});
+  Keeper keeper({.retry = 1ms}, *store_, [](const KeepJob&, const Status&) {});
 
-  EXPECT_TRUE(keeper.WaitForAll({}));
+  EXPECT_TRUE(keeper.WaitForModels({}));
 }
 
 TEST_F(KeeperTest, WhatIsQueuedIsWrittenBeforeItEnds) {
   const KeepJob job = JobOf(7, "the last one");
   {
-    Keeper keeper(*store_, [](const KeepJob&, const Status&) {});
+    Keeper keeper({.retry = 1ms}, *store_, [](const KeepJob&, const Status&) {});
     keeper.Add(job);
   }
 
   EXPECT_TRUE(store_->FindModel(job.root));
 }
 
-TEST_F(KeeperTest, ADiskThatRefusesIsReported) {
+TEST_F(KeeperTest, WhatTheDiskRefusesIsReportedAndTriedUntilItIsWritten) {
   Mailbox<Status> told;
-  Keeper keeper(*store_, [&](const KeepJob&, const Status& status) { told.Push(status); });
-  std::filesystem::remove_all(scratch_.path() + "/models");
+  Keeper keeper({.retry = 1ms}, *store_,
+                [&](const KeepJob&, const Status& status) { told.Push(status); });
+  BreakModels();
+  const KeepJob job = JobOf(0, "nowhere to go");
 
-  keeper.Add(JobOf(0, "nowhere to go"));
+  keeper.Add(job);
+  EXPECT_FALSE(told.Pop({}, 60s).value_or(absl::OkStatus()).ok());
+  MendModels();
+
+  EXPECT_TRUE(keeper.WaitForModels({}));
+  EXPECT_TRUE(store_->FindModel(job.root));
+}
+
+TEST_F(KeeperTest, WhatIsReleasedIsWrittenAsLongAsTheDiskWorks) {
+  Keeper keeper({.retry = 1ms}, *store_, [](const KeepJob&, const Status&) {});
+  const KeepJob update = JobOf(1, "an update", true);
+
+  keeper.Release(keeper.Add(update));
+
+  EXPECT_TRUE(store_->OpenUpdate(update.root).ok());
+}
+
+TEST_F(KeeperTest, WhatIsReleasedAfterTheDiskHasRefusedItIsGivenUp) {
+  Mailbox<Status> told;
+  Keeper keeper({.retry = 3600s}, *store_,
+                [&](const KeepJob&, const Status& status) { told.Push(status); });
+  BreakModels();
+  BreakUpdates();
+  const std::uint64_t model = keeper.Add(JobOf(0, "refused"));
+  const KeepJob update = JobOf(1, "an update", true);
+
+  keeper.Release(keeper.Add(update));
+  keeper.Release(model);
 
   EXPECT_FALSE(told.Pop({}, 60s).value_or(absl::OkStatus()).ok());
+  EXPECT_TRUE(keeper.WaitForModels({}));
+  EXPECT_FALSE(store_->OpenUpdate(update.root).ok());
+}
+
+TEST_F(KeeperTest, AnUpdateThatTheDiskRefusesKeepsNoModelWaiting) {
+  Keeper keeper({.retry = 3600s}, *store_, [](const KeepJob&, const Status&) {});
+  BreakUpdates();
+  keeper.Add(JobOf(0, "an update", true));
+  const KeepJob model = JobOf(0, "a model");
+
+  keeper.Add(model);
+
+  EXPECT_TRUE(keeper.WaitForModels({}));
+  EXPECT_TRUE(store_->FindModel(model.root));
+}
+
+TEST_F(KeeperTest, AnEndDoesNotWaitForADiskThatRefuses) {
+  BreakModels();
+  Keeper keeper({.retry = 3600s}, *store_, [](const KeepJob&, const Status&) {});
+
+  keeper.Add(JobOf(0, "nowhere to go"));
 }
 
 }  // namespace

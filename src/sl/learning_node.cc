@@ -6,6 +6,7 @@
 
 #include "base/fs.h"
 #include "base/text.h"
+#include "http/async_requests.h"
 #include "http/health.h"
 #include "http/metrics.h"
 #include "sl/node_loop.h"
@@ -14,6 +15,7 @@ namespace starling {
 namespace {
 
 // A merge and its audit need the base and the model before it.
+constexpr std::size_t kProbesAtOnce = 16;
 constexpr std::size_t kKeepModelsMin = 2;
 
 Result<SnLinkOptions> LinkOptions(const LearningNodeConfig& config) {
@@ -29,15 +31,17 @@ Result<SnLinkOptions> LinkOptions(const LearningNodeConfig& config) {
 }
 
 // A model from elsewhere, held from the start: training begins at its root.
-Status HoldInitial(const LearningNodeConfig& config, BlobStore& store, const Log& log) {
-  if (config.initial_file.empty()) return absl::OkStatus();
+Result<std::optional<Digest>> HoldInitial(const LearningNodeConfig& config, BlobStore& store,
+                                          const Log& log) {
+  if (config.initial_file.empty()) return std::optional<Digest>();
   ASSIGN_OR_RETURN(const Slice file, MapFile(config.initial_file));
   RETURN_IF_ERROR(Annotate(Layout::Parse(file.bytes).status(), config.initial_file));
   const LeafList leaves = LeavesOf(file.bytes);
   const Digest root = RootOfLeaves(leaves);
   store.Pin(root);
   log.Info("initial model {}: {}", config.initial_file, RootText(root));
-  return store.KeepModel(RoundId{0}, root, file.bytes, leaves, true);
+  RETURN_IF_ERROR(store.KeepModel(RoundId{0}, root, file.bytes, leaves, true));
+  return std::optional<Digest>(root);
 }
 
 std::vector<std::pair<std::string, std::string>> ProgramEnvironment(const std::string& socket_path,
@@ -100,12 +104,15 @@ Result<int> RunLearningNode(const LearningNodeConfig& given, const LearningNodeD
                    SigningKey::LoadOrCreate(config.state_dir + "/ledger-key.pem", deps.random));
   ASSIGN_OR_RETURN(const std::unique_ptr<BlobStore> store,
                    BlobStore::Open(config.state_dir, config.keep_models));
-  RETURN_IF_ERROR(HoldInitial(config, *store, deps.log));
+  ASSIGN_OR_RETURN(const std::optional<Digest> initial, HoldInitial(config, *store, deps.log));
   ASSIGN_OR_RETURN(const Networking net, MakeNetworking(config, deps));
   HttpClient sn_client(*net.sn_tls, HttpClientOptions{});
   HttpClientOptions peer_options;
   peer_options.idle_timeout = config.stall_timeout;
   HttpClient peers(*net.peer_tls, peer_options);
+  HttpClientOptions within;
+  within.connect_timeout = within.idle_timeout = kProbeLimit;
+  HttpClient probe_client(*net.peer_tls, within);
 
   Board board;
   BlobServer blob_server({board, *store, deps.clock, key.kid(),
@@ -133,7 +140,7 @@ Result<int> RunLearningNode(const LearningNodeConfig& given, const LearningNodeD
       config.socket_path.empty() ? config.state_dir + "/starling.sock" : config.socket_path;
   const std::uint16_t port = config.advertise_port != 0 ? config.advertise_port : server->port();
   NodeLoop loop({config, deps, key, peers, Endpoint{config.advertise_host, port}.Url(), board,
-                 *store, blob_server, health});
+                 *store, blob_server, health, initial});
   ASSIGN_OR_RETURN(
       const std::unique_ptr<Bridge> bridge,
       Bridge::Listen(
@@ -141,7 +148,8 @@ Result<int> RunLearningNode(const LearningNodeConfig& given, const LearningNodeD
           deps.log));
   SnLink link(std::move(link_options), sn_client, deps.clock, deps.log.Named("swarm.SN"),
               [&loop](SnEvent event) { loop.Post(LoopEvent{std::move(event)}); });
-  loop.Connect(link, *bridge);
+  AsyncRequests probes(probe_client, kProbesAtOnce);  // Its threads send mail, too.
+  loop.Connect(link, *bridge, probes);
   health.set_started();
   if (deps.on_ready) deps.on_ready(server->port(), health_server->port());
   deps.log.Info("Opening pipes to communicate with user container ...");

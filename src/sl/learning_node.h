@@ -39,6 +39,7 @@ struct LearningNodeConfig {
   bool allow_loopback = false;
   Duration linger = 600s;
   Duration stall_timeout = 5s;
+  Duration word_every = 5s;      // while its program waits: how often it says for whom
   Duration program_grace = 10s;  // between SIGTERM and SIGKILL of the program
   HttpServerOptions http;
   std::vector<std::string> sl_paths, sn_paths, operator_paths, trust_domains;

@@ -7,13 +7,17 @@
 #include <thread>
 
 #include "base/check.h"
+#include "base/mailbox.h"
 #include "base/text.h"
+#include "sl/source_fault.h"
 #include "sl/window.h"
 
 namespace starling {
 namespace {
 
 constexpr std::size_t kWindowChunks = 16;
+// After the first source has failed: sources that fail together are named together.
+constexpr Duration kGather = 250ms;
 
 class Merge {
  public:
@@ -114,8 +118,10 @@ std::vector<Merge::Term> Merge::Terms() const {
 Result<ByteSpan> Merge::Local(const Term& term, std::uint64_t chunk) const {
   if (term.member->kind == NodeKind::kActive) return Part(base_, chunk);
   if (in_.own == nullptr || in_.own->root != *term.member->update) {
-    return WithCode(absl::DataLossError("this node's update of the round is not here any more"),
-                    "lost-update");
+    return WithSource(
+        WithCode(absl::DataLossError("this node's update of the round is not here any more"),
+                 "lost-update"),
+        in_.self);
   }
   return Part(in_.own->slice.bytes, chunk);
 }
@@ -150,11 +156,16 @@ Status Merge::Mean(ChunkRun run, const Target& target) {
   ChunkWindow window(kWindowChunks);
   const std::stop_callback close_on_stop(
       stop_, [&window] { window.Close(absl::CancelledError("the merge was given up")); });
+  Guarded<std::vector<Status>> failures;
   std::vector<std::jthread> threads;  // Destroyed (stopped and joined) before the window.
   for (std::size_t i = 0; i < remote.size(); ++i) {
-    threads.emplace_back([this, &window, &remote, i, run](const std::stop_token& stop) {
-      if (Status status = FetchTerm(*remote[i], i, remote.size(), run, window, stop); !status.ok())
-        window.Close(std::move(status));
+    threads.emplace_back([this, &window, &remote, &failures, i, run](const std::stop_token& stop) {
+      Status status = FetchTerm(*remote[i], i, remote.size(), run, window, stop);
+      if (status.ok() || absl::IsCancelled(status)) return;
+      failures.With([&](std::vector<Status>& all) { all.push_back(status); });
+      Mailbox<char> nobody;  // Only the stop can end this wait early.
+      static_cast<void>(nobody.Pop(stop, kGather));
+      window.Close(std::move(status));
     });
   }
   MeanMerger merger(in_.layout);
@@ -162,9 +173,11 @@ Status Merge::Mean(ChunkRun run, const Target& target) {
   for (std::uint64_t chunk = run.begin; chunk < run.end && status.ok(); ++chunk) {
     merger.Begin(chunk);
     for (const Term& term : terms) {
+      if (term.remote) board_.SetWaitingFor(term.member->name);
       Result<ByteSpan> bytes = term.remote ? window.Take(stop_) : Local(term, chunk);
       status = bytes.status();
       if (!status.ok()) break;
+      if (term.remote) board_.SetWaitingFor(std::nullopt);
       merger.Add(*bytes, term.member->weight);
       if (term.remote) window.Release();
     }
@@ -172,8 +185,11 @@ Status Merge::Mean(ChunkRun run, const Target& target) {
     merger.Finish(base_.empty() ? base_ : Part(base_, chunk), target.out(chunk));
     target.done(chunk);
   }
+  board_.SetWaitingFor(std::nullopt);
   window.Close(status);
-  return status;
+  if (status.ok() || absl::IsCancelled(status)) return status;
+  return failures.With(
+      [&](const std::vector<Status>& all) { return all.empty() ? status : WithAllSources(all); });
 }
 
 // Round 0 from the leader's model, or a round in which no weight counts.
@@ -216,7 +232,9 @@ Status Merge::Follow(std::uint64_t owner) {
   const ChunkRun run = RunOf(owner);
   board_.Begin(KeyOf(owner), run);
   const auto advance = [&](std::uint64_t done) { board_.Advance(KeyOf(owner), done); };
+  board_.SetWaitingFor(job_.owners[owner]);
   Result<LeafList> leaves = puller_.Run(job_, owner, run, in_.merged, advance, stop_);
+  board_.SetWaitingFor(std::nullopt);
   if (!leaves.ok()) {
     board_.Fail(KeyOf(owner));
     return leaves.status();
@@ -264,10 +282,11 @@ Status Merge::Audit(std::uint64_t owner) {
     const std::uint64_t chunk = AuditedChunk(run_root, job_.set, in_.self, j, run);
     ASSIGN_OR_RETURN(const Bytes again, MergeOneChunk(chunk));
     if (AsText(again) != AsText(Part(in_.merged, chunk))) {
-      return WithCode(
-          absl::DataLossError(StrCat("audit: chunk ", chunk, " that ", job_.owners[owner].value(),
+      return WithSource(WithCode(absl::DataLossError(StrCat(
+                                     "audit: chunk ", chunk, " that ", job_.owners[owner].value(),
                                      " merged is not the merge of the updates")),
-          "wrong-merge");
+                                 "wrong-merge"),
+                        job_.owners[owner]);
     }
   }
   return absl::OkStatus();

@@ -24,7 +24,10 @@ void NodeLoop::Perform(std::vector<SlEffect> effects) {
   }
 }
 
-void NodeLoop::Do(const EnrolEffect& /*effect*/) { SendEnrolment(); }
+void NodeLoop::Do(const EnrolEffect& effect) {
+  claim_.instance = effect.instance;
+  SendEnrolment();
+}
 
 void NodeLoop::SendEnrolment() {
   enrol_again_ = false;
@@ -32,14 +35,24 @@ void NodeLoop::SendEnrolment() {
   claim.contract = session_->contract;
   claim.seq = NextSeq();
   claim.seen = replay_.place();
-  enrol_seen_ = claim.seen.position;
   claim.claim.name = NodeName{parts_.config.name};
   claim.claim.key = parts_.key.public_key();
   claim.claim.blob_url = parts_.blob_url;
   claim.claim.weight = session_->weight;
   claim.claim.may_lead = parts_.config.may_lead;
   claim.claim.rules = session_->stated;
-  link_->SendEnrolment(session_->contract, SignNodeClaim(parts_.key, claim));
+  claim.claim.instance = claim_.instance;
+  claim_ = Claim{claim_.instance, SignNodeClaim(parts_.key, claim), claim.seen.position, {}, {}};
+  link_->SendEnrolment(session_->contract, claim_.text);
+}
+
+// The SN has stored the claim, and the log does not get there: it was taken back, or the SN has
+// lost its end. The same bytes again.
+void NodeLoop::SendClaimAgainIfLost(Instant now) {
+  if (!claim_.stored || now < claim_.again) return;
+  claim_.stored.reset();
+  parts_.deps.log.Info("the log does not reach this node's enrolment; it is sent again");
+  link_->SendEnrolment(session_->contract, claim_.text);
 }
 
 void NodeLoop::Do(const AppendEffect& effect) {
@@ -48,7 +61,9 @@ void NodeLoop::Do(const AppendEffect& effect) {
   statement.seq = NextSeq();
   statement.seen = replay_.place();
   statement.event = effect.event;
-  link_->SendEntry(SignStatement(parts_.key, statement));
+  std::string entry = SignStatement(parts_.key, statement);
+  said_.emplace(entry, effect.event);
+  link_->SendEntry(std::move(entry));
 }
 
 Puller NodeLoop::MakePuller() const {
@@ -57,27 +72,43 @@ Puller NodeLoop::MakePuller() const {
 }
 
 void NodeLoop::Do(MergeEffect effect) {
-  const bool has_base = effect.job.base && arena_root_ == effect.job.base;
-  ClearArena();
+  merge_pause_ = Duration::zero();
   fetch_wanted_.reset();
-  lag_.reset();
+  trouble_.reset();
+  StartMerge(std::move(effect.job));
+}
+
+void NodeLoop::StartMerge(MergeJob job) {
+  if (Status status = EnsureArenas(); !status.ok()) return Fail(std::move(status));
+  const bool has_base = job.base && arena_root_ == job.base;
+  ClearArena();
   merging_ = true;
-  transfer_ = std::jthread([this, job = std::move(effect.job), has_base, session = session_,
-                            own = update_](const std::stop_token& stop) {
-    // The base stands in the arena that is about to be overwritten: it must be on the disk first.
-    if (!keeper_->WaitForAll(stop)) return;
+  transfer_ = std::jthread([this, own = OwnUpdate(job), job = std::move(job), has_base,
+                            session = session_](const std::stop_token& stop) {
+    // What the arena holds is about to be overwritten: it must be on the disk first.
+    if (!keeper_->WaitForModels(stop)) return;
+    const MutableByteSpan arena = session->arenas.merged->mutable_blob();
+    const Result<bool> base_here = has_base ? Result<bool>(true) : BringBase(job, arena, stop);
+    if (!base_here.ok()) return Post(MergeDone{job, base_here.status()});
     const Puller puller = MakePuller();
     const NodeName self{parts_.config.name};
-    const MergeInputs inputs{self,
-                             *session->arenas.layout,
-                             own ? &*own : nullptr,
-                             session->arenas.merged->mutable_blob(),
-                             has_base,
-                             parts_.store};
+    const MergeInputs inputs{
+        self, *session->arenas.layout, own ? &*own : nullptr, arena, *base_here, parts_.store};
     Result<MergeOutcome> outcome =
         ComputeMerge(job, inputs, puller, parts_.board, parts_.deps.clock, stop);
     Post(MergeDone{job, std::move(outcome)});
   });
+}
+
+// A node whose disk has lost the base gets it from those that hold it; an audit reads it from the
+// disk. Answers whether it is in the arena now.
+Result<bool> NodeLoop::BringBase(const MergeJob& job, MutableByteSpan arena,
+                                 const std::stop_token& stop) const {
+  if (!job.base || parts_.store.FindModel(*job.base)) return false;
+  ASSIGN_OR_RETURN(const LeafList leaves, Fetch(*job.base, arena, stop));
+  const RoundId sealed{job.round.value() - 1};
+  RETURN_IF_ERROR(parts_.store.KeepModel(sealed, *job.base, arena, leaves, true));
+  return true;
 }
 
 // Nothing reads or writes the merged arena any more, and nobody counts on what it holds.
@@ -90,9 +121,8 @@ void NodeLoop::ClearArena() {
 }
 
 void NodeLoop::Do(const AbandonEffect& /*effect*/) {
-  lag_.reset();
-  merging_ = false;
-  ClearArena();
+  trouble_.reset();
+  if (std::exchange(merging_, false)) ClearArena();
 }
 
 void NodeLoop::Do(const FetchEffect& effect) {
@@ -103,12 +133,13 @@ void NodeLoop::Do(const FetchEffect& effect) {
 // The fetch writes into the merged arena: not while a merge does, which may bring the same model,
 // nor while the program may be reading it.
 void NodeLoop::StartFetchIfDue() {
-  const bool arena_is_ours = program_waits_ || !ProgramRuns();
-  if (!fetch_wanted_ || merging_ || lag_ || failure_ || !arena_is_ours) return;
+  const bool arena_is_ours = program_waits_ || !opened_sent_ || !ProgramRuns();
+  if (!fetch_wanted_ || merging_ || trouble_ || failure_ || !arena_is_ours) return;
+  if (Status status = EnsureArenas(); !status.ok()) return Fail(std::move(status));
   const Digest root = *std::exchange(fetch_wanted_, std::nullopt);
   ClearArena();
   transfer_ = std::jthread([this, root, session = session_](const std::stop_token& stop) {
-    if (!keeper_->WaitForAll(stop)) return;
+    if (!keeper_->WaitForModels(stop)) return;
     Result<LeafList> leaves = Fetch(root, session->arenas.merged->mutable_blob(), stop);
     Post(FetchDone{root, std::move(leaves)});
   });
@@ -155,9 +186,8 @@ std::vector<std::string> NodeLoop::HolderUrls() const {
 }
 
 void NodeLoop::Do(const AnswerEffect& effect) {
-  // The update arena goes back to the program: what is archived of it must be written.
-  if (update_keep_ != 0 && !keeper_->WaitFor(update_keep_, {})) return;
-  update_keep_ = 0;
+  // The update arena goes back to the program.
+  if (update_keep_ != 0) keeper_->Release(std::exchange(update_keep_, 0));
   if (!finished_) {
     parts_.board.Offer(std::nullopt);
     update_.reset();
@@ -180,7 +210,9 @@ void NodeLoop::Do(const AnswerEffect& effect) {
                                    {"participants", participants},
                                    {"same_on", effect.holders},
                                    {"nodes", effect.nodes}}));
-  if (effect.over) finished_ = answered_over_ = true;
+  if (!effect.over) return;
+  finished_ = answered_over_ = true;
+  next_word_ = parts_.deps.clock.Now() + parts_.config.word_every;  // Others may lack the model.
 }
 
 void NodeLoop::Do(const AttentionEffect& /*effect*/) {
@@ -189,9 +221,40 @@ void NodeLoop::Do(const AttentionEffect& /*effect*/) {
 
 void NodeLoop::Do(const KeepEffect& effect) {
   if (effect.final) parts_.store.Pin(effect.root);
+  needed_.Made(effect.root, effect.round);
+  KeepWhatIsNeeded();
   static_cast<void>(
       keeper_->Add({false, effect.round, effect.root, ArenaSlice(session_->arenas.merged),
                     arena_leaves_, effect.final}));
+}
+
+void NodeLoop::KeepWhatIsNeeded() {
+  const Contract* const now = contract();
+  if (now == nullptr) return;
+  NeededModels::Models models = needed_.At(*now);
+  parts_.store.Need(std::move(models.needed));
+  for (const Digest& root : models.useless) parts_.store.DropModel(root);
+}
+
+void NodeLoop::Do(const StoreUpdateEffect& effect) {
+  if (!update_ || update_->root != effect.update) return;
+  const Contract* const now = contract();
+  // A snapshot is counted on in every round to come, and its program does not train it again.
+  update_keep_ =
+      keeper_->Add({true, now->round, update_->root, update_->slice, update_->leaves, finished_});
+}
+
+void NodeLoop::Do(const DropUpdateEffect& effect) {
+  parts_.store.DropUpdate(effect.update, parts_.config.keep_updates);
+}
+
+void NodeLoop::Do(const ProbeEffect& effect) {
+  const Probe& probe = effect.probe;
+  static_cast<void>(probes_->Ask(MakePuller().EndpointOf(probe.url),
+                                 {.target = StrCat("/v1/progress/", probe.instance.value())},
+                                 [this, id = probe.id](const Result<Json>& answer) {
+                                   Post(ProbeDone{id, ProbeAnswerOf(answer)});
+                                 }));
 }
 
 }  // namespace starling

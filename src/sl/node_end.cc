@@ -17,7 +17,12 @@ constexpr std::size_t kLastWordsMax = 300;
 void NodeLoop::Handle(ProgramEnd end) {
   program_end_ = std::move(end);
   if (!program_end_->last_lines.empty()) program_lines_ = program_end_->last_lines;
-  if (failure_) return;  // Tick() goes on.
+  if (resumed_ && !replayed_) return;  // Only the log tells whether it had finished before.
+  ProgramEnded();
+}
+
+void NodeLoop::ProgramEnded() {
+  if (failure_ || exit_) return;  // Tick() goes on.
   const int code = program_end_->exit_code;
   const std::string how = program_end_->signal != 0
                               ? StrCat("was killed by signal ", program_end_->signal)
@@ -26,8 +31,9 @@ void NodeLoop::Handle(ProgramEnd end) {
       program_lines_.empty()
           ? ""
           : StrCat("; it said last: ", Printable(program_lines_.back(), kLastWordsMax));
-  if (finished_) {  // The SL goes on until the training is over.
+  if (HasFinished()) {  // The SL goes on until the training is over.
     if (code != 0) parts_.deps.log.Error("the program {} after its training had finished", how);
+    Perform(decider_->OnProgramGone(state(), parts_.deps.clock.Now()));
     StartFetchIfDue();
     return LeaveIfOver();
   }
@@ -42,9 +48,18 @@ void NodeLoop::Handle(ProgramEnd end) {
       "program-ended"));
 }
 
-// A child until its end is known, another program until it has closed its session.
+// A child until its end is known, another program while its session is open.
 bool NodeLoop::ProgramRuns() const {
-  return parts_.config.program.empty() ? session_ != nullptr && !bridge_closed_ : !program_end_;
+  return parts_.config.program.empty() ? program_opened_ && !bridge_closed_ : !program_end_;
+}
+
+// The program has asked to finish, or one before a restart had: others count on this node to the
+// end.
+bool NodeLoop::HasFinished() const {
+  const Contract* const now = contract();
+  const Node* const me = now == nullptr ? nullptr : now->Find(NodeName{parts_.config.name});
+  return finished_ || (decider_ && me != nullptr && me->key == parts_.key.public_key() &&
+                       me->kind != NodeKind::kTrainer);
 }
 
 void NodeLoop::ProgramFailed(const Status& why) {
@@ -79,6 +94,7 @@ void NodeLoop::SayAway() {
 }
 
 void NodeLoop::Do(const ExitEffect& effect) {
+  if (!effect.good && refused_) return Fail(*refused_);
   if (!effect.good) {
     return Fail(WithNext(WithCode(absl::AbortedError(effect.summary), "left"),
                          "start this node again to take part anew"));

@@ -8,11 +8,11 @@
 
 #include "base/check.h"
 #include "base/text.h"
+#include "sl/wait_line.h"
 
 namespace starling {
 namespace {
 
-constexpr Duration kWordEvery = 5s;  // a waiting program hears for whom it waits
 constexpr Duration kIdleWait = 3600s;
 constexpr Duration kHeaderWithin = 3s;  // to ask another node for its header, for a message
 constexpr int kStopped = 143;           // what a shell says of SIGTERM
@@ -34,10 +34,11 @@ LeafList HashLeaves(ByteSpan blob) {
 
 NodeLoop::NodeLoop(NodeParts parts)
     : parts_(parts),
-      keeper_(std::make_unique<Keeper>(parts.store, [this](const KeepJob& job, Status status) {
-        parts_.board.Notify();
-        Post(KeepDone{job, std::move(status)});
-      })) {}
+      keeper_(std::make_unique<Keeper>(KeeperOptions{}, parts.store,
+                                       [this](const KeepJob& job, Status status) {
+                                         parts_.board.Notify();
+                                         Post(KeepDone{job, std::move(status)});
+                                       })) {}
 
 NodeLoop::~NodeLoop() = default;
 
@@ -54,9 +55,10 @@ void NodeLoop::FromBridge(BridgeEvent event) {
   Post(LoopEvent{std::move(event)});
 }
 
-void NodeLoop::Connect(SnLink& link, Bridge& bridge) {
+void NodeLoop::Connect(SnLink& link, Bridge& bridge, AsyncRequests& probes) {
   link_ = &link;
   bridge_ = &bridge;
+  probes_ = &probes;
 }
 
 const Contract* NodeLoop::contract() const {
@@ -70,7 +72,8 @@ Slice NodeLoop::ArenaSlice(const std::shared_ptr<Arena>& arena) const {
 }
 
 Result<int> NodeLoop::Run(const std::stop_token& stop) {
-  UpdateReadiness();
+  RETURN_IF_ERROR(Resume());
+  UpdateReadiness(parts_.deps.clock.Now());
   while (!exit_) {
     const Instant now = parts_.deps.clock.Now();
     std::optional<LoopEvent> event = mail_.Pop(stop, NextWait(now));
@@ -99,7 +102,8 @@ Duration NodeLoop::NextWait(Instant now) const {
   };
   until(next_word_);
   until(failing_until_);
-  if (lag_) until(lag_->until);
+  if (trouble_) until(trouble_->again);
+  if (claim_.stored) until(claim_.again);
   if (decider_) until(decider_->wake_at());
   return wait;
 }
@@ -109,33 +113,48 @@ void NodeLoop::Tick(Instant now) {
     if (!ProgramRuns() || now >= *failing_until_) exit_ = *failure_;
     return;
   }
-  ResolveLag(now);
-  if (next_word_ && now >= *next_word_) {
-    next_word_ = now + kWordEvery;
-    std::string text = link_->Trouble();
-    if (text.empty() && decider_) text = decider_->WaitingText(state());
-    if (!text.empty()) {
-      parts_.deps.log.Info("{}", text);
-      static_cast<void>(bridge_->Send(WaitingFrame(text)));
-    }
-  }
+  ResolveTrouble(now);
+  SendClaimAgainIfLost(now);
+  if (next_word_ && now >= *next_word_) SayWait(now);
   if (decider_ && decider_->wake_at() && now >= *decider_->wake_at())
     Perform(decider_->OnTime(state(), now));
-  UpdateReadiness();
+  const Contract* const at = contract();
+  parts_.board.SetProgress(
+      decider_ && at != nullptr ? decider_->ProgressNow(at->instance, state(), now) : std::nullopt,
+      now);
+  UpdateReadiness(now);
 }
 
-void NodeLoop::UpdateReadiness() {
-  const std::string trouble = link_->Trouble();
-  if (trouble.empty())
-    parts_.health.SetReady("sn");
-  else
-    parts_.health.SetWaiting("sn", trouble);
-  if (session_ == nullptr)
-    parts_.health.SetWaiting("program", "waiting for the training program to open its session");
-  else
-    parts_.health.SetReady("program");
-  const std::string waiting = decider_ && program_waits_ ? decider_->WaitingText(state()) : "";
-  parts_.health.SetReady("training", waiting.empty() ? "" : waiting);
+std::string NodeLoop::WaitText(Instant now) const {
+  if (const std::string trouble = link_->Trouble(); !trouble.empty())
+    return StrCat(trouble, "; next: asked again, every few seconds");
+  if (!disk_trouble_.empty())
+    return StrCat("the disk: ", disk_trouble_, "; next: tried again every second; make room");
+  const std::optional<Waiting> waiting =
+      decider_ ? decider_->WaitingNow(state(), now) : std::nullopt;
+  return waiting ? WaitLine(*waiting, now, parts_.deps.clock.UtcNow()) : "";
+}
+
+void NodeLoop::SayWait(Instant now) {
+  next_word_ = now + parts_.config.word_every;
+  const std::string text = WaitText(now);
+  if (text.empty()) return;
+  parts_.deps.log.Info("{}", text);
+  if (program_waits_) static_cast<void>(bridge_->Send(WaitingFrame(text)));
+}
+
+void NodeLoop::UpdateReadiness(Instant now) {
+  HealthState& health = parts_.health;
+  const auto say = [&](const std::string& component, const std::string& trouble) {
+    if (trouble.empty()) return health.SetReady(component);
+    health.SetWaiting(component, trouble);
+  };
+  say("sn", link_->Trouble());
+  say("program", program_opened_ ? "" : "waiting for the training program to open its session");
+  say("disk", disk_trouble_);
+  // To wait for others is no fault of this node.
+  const std::string waiting = program_waits_ || answered_over_ ? WaitText(now) : "";
+  health.SetReady("training", waiting);
 }
 
 // --- the program ---
@@ -145,15 +164,16 @@ void NodeLoop::Handle(BridgeEvent event) {
   const auto& closed = std::get<BridgeClosed>(event);
   bridge_closed_ = true;
   if (!parts_.config.program.empty()) return;  // A child's end says more (Handle(ProgramEnd)).
-  if (session_ == nullptr) {                   // A stranger knocked; go on waiting.
+  if (!program_opened_) {                      // A stranger knocked; go on waiting.
     bridge_closed_ = false;
     return;
   }
   if (failure_) return;  // Tick() goes on.
-  if (!finished_) {
+  if (!HasFinished()) {
     return ProgramFailed(WithCode(
         absl::AbortedError(StrCat("the training program is gone: ", closed.why)), "program-gone"));
   }
+  Perform(decider_->OnProgramGone(state(), parts_.deps.clock.Now()));
   StartFetchIfDue();
   LeaveIfOver();
 }
@@ -182,7 +202,7 @@ void NodeLoop::HandleFrame(ProgramFrame frame) {
 }
 
 void NodeLoop::Open(const OpenFrame& frame) {
-  if (session_ != nullptr) {
+  if (program_opened_) {
     static_cast<void>(bridge_->Send(ErrorFrame(
         WithNext(WithCode(absl::FailedPreconditionError("this SL has served a program already"),
                           "session-over"),
@@ -192,44 +212,48 @@ void NodeLoop::Open(const OpenFrame& frame) {
   }
   Result<Layout> layout = Layout::Make(frame.tensors);
   if (!layout.ok()) return Fail(layout.status());
-  auto session = std::make_shared<Session>();
+  const bool resumes = session_ != nullptr && session_->contract == frame.contract;
+  if (resumes && session_->stated.schema != layout->schema()) {
+    return Fail(WithNext(
+        WithCode(absl::FailedPreconditionError("the program's model is not the one that this node "
+                                               "takes part with"),
+                 "other-model"),
+        "start the program of before, or remove home.json to enrol afresh"));
+  }
+  auto session = std::make_shared<Session>(resumes ? *session_ : Session{});
   session->contract = frame.contract;
   session->weight = frame.weight;
   session->stated = frame.rules;
   session->stated.schema = layout->schema();
   session->stated.size = layout->size();
-  session->arenas.layout = std::make_shared<const Layout>(*std::move(layout));
-  for (std::shared_ptr<Arena>* arena : {&session->arenas.update, &session->arenas.merged}) {
-    Result<std::unique_ptr<Arena>> made =
-        Arena::Create(session->arenas.layout->size(), parts_.config.arena_dir);
-    if (!made.ok()) return Fail(made.status());
-    *arena = *std::move(made);
-    std::memcpy((*arena)->mutable_blob().data(), session->arenas.layout->header().data(),
-                session->arenas.layout->header().size());
-  }
   session_ = session;
+  if (session_->arenas.merged == nullptr) {
+    if (Status made = MakeArenas(std::make_shared<const Layout>(*std::move(layout))); !made.ok())
+      return Fail(std::move(made));
+  }
+  program_opened_ = true;
   session_shared_.With([&](auto& shared) { shared = session_; });
-  parts_.server.SetArenas(session->arenas);
   link_->SetNode(StrCat(frame.contract.value(), "/", parts_.config.name));
   parts_.deps.log.Info("program connected: {}, {}, {} tensors, {} bytes, training {}", frame.client,
-                       frame.platform, frame.tensors.size(), session->arenas.layout->size(),
+                       frame.platform, frame.tensors.size(), session_->arenas.layout->size(),
                        frame.contract.value());
-  SlConfig config{frame.contract, NodeName{parts_.config.name}, parts_.key.public_key()};
-  config.linger = parts_.config.linger;
-  decider_.emplace(std::move(config));
+  const bool was_over = std::exchange(over_, false);
+  if (!resumes || !decider_)
+    MakeDecider({});
+  else if (was_over)
+    GoBackForProgram();
   program_waits_ = true;
-  next_word_ = parts_.deps.clock.Now() + kWordEvery;
+  next_word_ = parts_.deps.clock.Now() + parts_.config.word_every;
   Perform(decider_->OnOpened(state(), parts_.deps.clock.Now()));
   SendOpenedIfEnrolled();
 }
 
 void NodeLoop::SendOpenedIfEnrolled() {
   const Contract* const now = contract();
-  if (opened_sent_ || now == nullptr) return;
+  if (opened_sent_ || !program_opened_ || now == nullptr) return;
   const Node* const me = now->Find(NodeName{parts_.config.name});
   if (me == nullptr || !(me->key == parts_.key.public_key())) return;
   opened_sent_ = true;
-  HoldIfKept(*now);
   program_waits_ = false;
   next_word_.reset();
   const SharedArenas& arenas = session_->arenas;
@@ -237,16 +261,6 @@ void NodeLoop::SendOpenedIfEnrolled() {
       OpenedFrame(*arenas.layout, arenas.update->arena_bytes(), NodeName{parts_.config.name},
                   session_->contract, now->round.value()),
       arenas.update->fd(), arenas.merged->fd()));
-}
-
-// A node that brings the newest model along (--initial, or from before a restart) says so: others
-// fetch it only from nodes that are known to hold it.
-void NodeLoop::HoldIfKept(const Contract& now) {
-  const NodeName self{parts_.config.name};
-  if (!now.sealed_round || !now.base || now.holders.contains(self) ||
-      !parts_.store.FindModel(*now.base))
-    return;
-  Do(AppendEffect{RoundMerged{*now.sealed_round, AttemptId{0}, Digest{}, *now.base, {}}});
 }
 
 void NodeLoop::HashAndPost(std::optional<FinishMode> finish, CheckinReport report) {
@@ -282,14 +296,9 @@ void NodeLoop::Handle(const HashedUpdate& hashed) {
   synced_ = true;
   program_waits_ = true;
   const Instant now = parts_.deps.clock.Now();
-  next_word_ = now + kWordEvery;
+  next_word_ = now + parts_.config.word_every;
   update_ = hashed.update;
   parts_.board.Offer(update_);
-  const Contract* const open = contract();
-  if (parts_.config.keep_updates && open != nullptr) {
-    update_keep_ =
-        keeper_->Add({true, open->round, update_->root, update_->slice, update_->leaves, false});
-  }
   if (hashed.finish) {
     finished_ = true;
     Perform(decider_->OnProgram(ProgramFinish{*hashed.finish, update_->root, hashed.report},
@@ -307,39 +316,52 @@ void NodeLoop::Handle(SnEvent event) {
   if (const auto* refusal = std::get_if<SnRefusal>(&event)) return OnRefusal(*refusal);
   if (const auto* ignored = std::get_if<SnIgnored>(&event)) {
     parts_.deps.log.Debug("the log ignored a statement of this node: {}", ignored->reason);
-    return;
+    return;  // OnNews tells the decider.
   }
   if (const auto* enrolled = std::get_if<SnEnrolled>(&event)) {
-    enrolled_at_ = enrolled->position;
+    claim_.stored = enrolled->position;
+    claim_.again = parts_.deps.clock.Now() + parts_.config.stall_timeout;
     return TellEnrolled();
   }
   enrol_again_ = true;  // Sign again when the log has grown to what the SN knows.
-  if (decider_ && contract() != nullptr && replay_.place().position > enrol_seen_) SendEnrolment();
+  if (decider_ && contract() != nullptr && replay_.place().position > claim_.seen) SendEnrolment();
 }
 
 // The decider hears of its enrolment once the log is replayed up to that entry.
 void NodeLoop::TellEnrolled() {
-  if (!enrolled_at_ || replay_.place().position < *enrolled_at_) return;
-  enrolled_at_.reset();
+  if (!claim_.stored || replay_.place().position < *claim_.stored) return;
+  claim_.stored.reset();
   Perform(decider_->OnEnrolled(state(), parts_.deps.clock.Now()));
 }
 
 void NodeLoop::OnNews(const LedgerNews& news) {
+  std::vector<std::pair<Event, std::string>> own;
   for (const LedgerRecord& record : news.records) {
     const Verdict verdict = replay_.Apply(record.entry);
     if (!verdict.valid())
       parts_.deps.log.Debug("entry {} ({} by {}) ignored: {}", record.position, verdict.type,
                             verdict.author, verdict.reason);
+    if (auto said = said_.extract(record.entry); !said.empty())
+      own.emplace_back(std::move(said.mapped()), verdict.reason);
     Observe(parts_.deps.clock.Now());
   }
   const Contract* const now = contract();
   if (now != nullptr) parts_.board.SetContract(std::make_shared<const Contract>(*now));
+  KeepWhatIsNeeded();
   if (!decider_) return;
+  const Instant at = parts_.deps.clock.Now();
   if (enrol_again_ && now != nullptr) SendEnrolment();
   SendOpenedIfEnrolled();
-  Perform(decider_->OnLedger(state(), parts_.deps.clock.Now()));
+  for (const auto& [event, ignored] : own)
+    Perform(decider_->OnOwnEntry(event, ignored, state(), at));
+  if (news.at_end && !std::exchange(replayed_, true)) {
+    FindAttempts();
+    Perform(decider_->OnStarted(state(), at));
+    if (program_end_) ProgramEnded();
+  }
+  Perform(decider_->OnLedger(state(), at));
   TellEnrolled();
-  ResolveLag(parts_.deps.clock.Now());
+  ResolveTrouble(at);
 }
 
 // One readable line a round.
@@ -363,12 +385,22 @@ void NodeLoop::Observe(Instant now) {
 
 void NodeLoop::OnRefusal(const SnRefusal& refusal) {
   Status why = refusal.why;
-  if (refusal.enrol) {
+  const Instant now = parts_.deps.clock.Now();
+  if (auto said = said_.extract(refusal.entry);
+      !said.empty() && StableCode(why) != "split-ledger") {
+    // The next one is signed on a newer log.
+    parts_.deps.log.Info("the SN refused a statement of this node: {}", std::string(why.message()));
+    return Perform(decider_->OnOwnEntry(said.mapped(), std::string(why.message()), state(), now));
+  }
+  if (!refusal.enrol || !decider_ || StableCode(why) == "split-ledger") return Fail(std::move(why));
+  const bool again = StableCode(why) == "name-taken" || StableCode(why) == "claim-used";
+  if (!again) {
     const std::string difference = SchemaDifference();
     if (!difference.empty()) why = Annotate(why, StrCat("the models differ: ", difference));
-    why = Annotate(why, "the SN does not let this node in");
+    refused_ = Annotate(why, "the SN does not let this node in");
   }
-  Fail(why);
+  Perform(decider_->OnEnrolRefused(std::string(why.message()), again, state(), now));
+  refused_.reset();  // It did not leave because of it: the log will tell how it stands.
 }
 
 // What of the model differs from the training's, in words: a node that is in is asked for its
@@ -396,69 +428,6 @@ std::uint64_t NodeLoop::NextSeq() {
   const auto last = state().last_seq.find(parts_.key.kid());
   seq_ = std::max(seq_, last == state().last_seq.end() ? 0 : last->second) + 1;
   return seq_;
-}
-
-// --- what the workers answer ---
-
-void NodeLoop::Handle(MergeDone done) {
-  if (!done.outcome.ok() && absl::IsCancelled(done.outcome.status())) return;  // A newer one runs.
-  merging_ = false;
-  const Status why = done.outcome.ok() ? done.outcome->audit : done.outcome.status();
-  if (why.ok()) return Merged(done.job, *done.outcome);
-  if (StableCode(why) == "wrong-merge")
-    return Fail(Annotate(why, StrCat("round ", done.job.round.value())));
-  lag_ = Lag{done.job, why, std::nullopt, parts_.deps.clock.Now() + parts_.config.stall_timeout};
-  if (done.outcome.ok()) lag_->outcome = *std::move(done.outcome);
-  ResolveLag(parts_.deps.clock.Now());
-}
-
-void NodeLoop::Merged(const MergeJob& job, const MergeOutcome& outcome) {
-  arena_root_ = outcome.root;
-  arena_leaves_ = outcome.leaves;
-  parts_.deps.log.Debug("round {}: model {} is here after {} ms", job.round.value(),
-                        ShortText(outcome.root), outcome.report.merge_ms);
-  if (fetch_wanted_ == outcome.root) fetch_wanted_.reset();
-  Perform(decider_->OnMerged(job, outcome.root, outcome.report, state(), parts_.deps.clock.Now()));
-  StartFetchIfDue();
-}
-
-// Others stop to serve a round the moment it is sealed, and this node reads of the seal a moment
-// later: only a round that stays open makes a failed merge a failure.
-void NodeLoop::ResolveLag(Instant now) {
-  if (!lag_) return;
-  const Contract* const at = contract();
-  const bool open = at != nullptr && at->instance == lag_->job.instance &&
-                    at->round == lag_->job.round && at->attempt == lag_->job.attempt &&
-                    at->phase == Phase::kMerging;
-  if (open) {
-    if (now >= lag_->until) Fail(Annotate(lag_->why, StrCat("round ", lag_->job.round.value())));
-    return;
-  }
-  const Lag lag = *std::exchange(lag_, std::nullopt);
-  if (at != nullptr && lag.outcome) {
-    const auto sealed = at->roots.find(lag.job.round);
-    if (sealed != at->roots.end() && sealed->second == lag.outcome->root)
-      return Merged(lag.job, *lag.outcome);
-  }
-  parts_.deps.log.Info("round {} was over before this node had it: {}", lag.job.round.value(),
-                       std::string(lag.why.message()));
-  StartFetchIfDue();
-}
-
-void NodeLoop::Handle(FetchDone done) {
-  if (!done.leaves.ok()) {
-    if (absl::IsCancelled(done.leaves.status())) return;
-    return Fail(Annotate(done.leaves.status(), StrCat("fetching model ", ShortText(done.root))));
-  }
-  arena_root_ = done.root;
-  arena_leaves_ = std::make_shared<const LeafList>(*std::move(done.leaves));
-  Perform(decider_->OnFetched(done.root, state(), parts_.deps.clock.Now()));
-}
-
-void NodeLoop::Handle(const KeepDone& done) {
-  if (!done.status.ok())
-    return Fail(Annotate(done.status, done.job.update ? "keeping an update" : "keeping a model"));
-  if (!done.job.update) Perform(decider_->OnKept(done.job.root, state(), parts_.deps.clock.Now()));
 }
 
 }  // namespace starling

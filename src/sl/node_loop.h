@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "base/mailbox.h"
+#include "http/async_requests.h"
 #include "http/health.h"
 #include "protocol/replay.h"
 #include "sl/blob_server.h"
@@ -19,6 +21,7 @@
 #include "sl/keeper.h"
 #include "sl/learning_node.h"
 #include "sl/merge_worker.h"
+#include "sl/needed_models.h"
 #include "sl/program.h"
 #include "sl/sn_link.h"
 
@@ -42,8 +45,12 @@ struct KeepDone {
   KeepJob job;
   Status status;
 };
-using LoopEvent =
-    std::variant<BridgeEvent, HashedUpdate, SnEvent, MergeDone, FetchDone, KeepDone, ProgramEnd>;
+struct ProbeDone {
+  ProbeId id;
+  ProbeAnswer answer;
+};
+using LoopEvent = std::variant<BridgeEvent, HashedUpdate, SnEvent, MergeDone, FetchDone, KeepDone,
+                               ProbeDone, ProgramEnd>;
 
 struct NodeParts {
   const LearningNodeConfig& config;
@@ -55,6 +62,7 @@ struct NodeParts {
   BlobStore& store;
   BlobServer& server;
   HealthState& health;
+  std::optional<Digest> initial;  // --initial: the model that this node brings along
 };
 
 class NodeLoop {
@@ -68,8 +76,8 @@ class NodeLoop {
   void Post(LoopEvent event);
   // The bridge's events, on its thread: updates are hashed here, while the program waits anyway.
   void FromBridge(BridgeEvent event);
-  // The link and the bridge are made after the loop, as they send it mail.
-  void Connect(SnLink& link, Bridge& bridge);
+  // These are made after the loop, as they send it mail.
+  void Connect(SnLink& link, Bridge& bridge, AsyncRequests& probes);
   [[nodiscard]] Result<int> Run(const std::stop_token& stop);
 
  private:
@@ -87,6 +95,7 @@ class NodeLoop {
   void Handle(MergeDone done);
   void Handle(FetchDone done);
   void Handle(const KeepDone& done);
+  void Handle(const ProbeDone& done);
   void Handle(ProgramEnd end);
   void HandleFrame(ProgramFrame frame);
   void Open(const OpenFrame& frame);
@@ -94,9 +103,24 @@ class NodeLoop {
                    CheckinReport report);  // on the bridge's thread
   void OnNews(const LedgerNews& news);
   void OnRefusal(const SnRefusal& refusal);
+  void ReportDisk(const Status& status);
   void Merged(const MergeJob& job, const MergeOutcome& outcome);
-  void ResolveLag(Instant now);
+  void StartMerge(MergeJob job);
+  Result<bool> BringBase(const MergeJob& job, MutableByteSpan arena,
+                         const std::stop_token& stop) const;  // on transfer_
+  void MergeFailed(const MergeDone& done, const Status& why);
+  [[nodiscard]] bool IsOpen(const MergeJob& job) const;
+  void ResolveTrouble(Instant now);
   void ClearArena();
+  // What outlives a restart (node_restart.cc).
+  Status Resume();
+  void MakeDecider(SlMemory memory);
+  void FindAttempts();
+  void GoBackForProgram();
+  [[nodiscard]] Status EnsureArenas();
+  [[nodiscard]] Result<Layout> LayoutOnDisk() const;
+  [[nodiscard]] std::optional<OfferedUpdate> OwnUpdate(const MergeJob& job) const;
+  [[nodiscard]] Status MakeArenas(std::shared_ptr<const Layout> layout);
   void StartFetchIfDue();
   [[nodiscard]] Result<LeafList> Fetch(const Digest& root, MutableByteSpan blob,
                                        const std::stop_token& stop) const;  // on transfer_
@@ -113,27 +137,32 @@ class NodeLoop {
   void Do(const AnswerEffect& effect);
   void Do(const AttentionEffect& effect);
   void Do(const KeepEffect& effect);
-  // The decider is not told that this driver can do these, so it asks for none of them.
-  void Do(const StoreUpdateEffect& /*effect*/) {}
-  void Do(const DropUpdateEffect& /*effect*/) {}
-  void Do(const RememberEffect& /*effect*/) {}
-  void Do(const ProbeEffect& /*effect*/) {}
+  void Do(const StoreUpdateEffect& effect);
+  void Do(const DropUpdateEffect& effect);
+  void Do(const RememberEffect& effect);
+  void Do(const ProbeEffect& effect);
   void Do(const ExitEffect& effect);
   void SendEnrolment();
+  void SendClaimAgainIfLost(Instant now);
+  void KeepWhatIsNeeded();
   void SendOpenedIfEnrolled();
-  void HoldIfKept(const Contract& now);
   void TellEnrolled();
 
   [[nodiscard]] const LedgerState& state() const { return replay_.state(); }
   [[nodiscard]] const Contract* contract() const;
   [[nodiscard]] Duration NextWait(Instant now) const;
   void Tick(Instant now);
-  void UpdateReadiness();
+  // What this node waits for, "" when for nothing.
+  [[nodiscard]] std::string WaitText(Instant now) const;
+  void SayWait(Instant now);
+  void UpdateReadiness(Instant now);
   [[nodiscard]] std::uint64_t NextSeq();
   [[nodiscard]] Slice ArenaSlice(const std::shared_ptr<Arena>& arena) const;
   [[nodiscard]] std::string SchemaDifference() const;
   [[nodiscard]] bool ProgramRuns() const;
+  [[nodiscard]] bool HasFinished() const;
   void Fail(Status why);  // The node ends with this error; the program is told.
+  void ProgramEnded();
   // The program's end is the reason; its exit code is passed on.
   void ProgramFailed(const Status& why);
   void SayAway();
@@ -144,18 +173,33 @@ class NodeLoop {
   Mailbox<LoopEvent> mail_;
   SnLink* link_ = nullptr;
   Bridge* bridge_ = nullptr;
+  AsyncRequests* probes_ = nullptr;
   Replay replay_;
   std::optional<SlDecider> decider_;
   std::shared_ptr<const Session>
       session_;  // replaced whole; the bridge's thread reads it through session_shared_
   Guarded<std::shared_ptr<const Session>> session_shared_;
+  bool program_opened_ = false;  // a session is open, not only remembered
   bool opened_sent_ = false;
   bool enrol_again_ = false;
-  std::optional<Position> enrolled_at_;  // accepted by the SN, not read in the log so far
-  Position enrol_seen_{-1};              // the place of the last claim
+  bool resumed_ = false;               // goes on where an earlier process was enrolled
+  bool replayed_ = false;              // the log, to its end
+  std::map<std::string, Event> said_;  // sent, and not seen in the log so far
+  // The claim that was sent last.
+  struct Claim {
+    std::optional<Position> instance;  // that it names
+    std::string text;
+    Position seen{-1};
+    std::optional<Position> stored;  // accepted by the SN there, not read in the log so far
+    Instant again{};                 // when it counts as lost
+  };
+  Claim claim_;
+  std::optional<Status> refused_;  // the last word of the SN on the claim, for people
   std::uint64_t seq_ = 0;
   std::optional<OfferedUpdate> update_;
-  std::uint64_t update_keep_ = 0;     // number of its keep job
+  std::uint64_t update_keep_ = 0;  // number of its keep job
+  NeededModels needed_;
+  std::string disk_trouble_;          // why the disk refuses what is to be kept
   std::optional<Digest> arena_root_;  // what the merged arena holds, and its leaves
   std::shared_ptr<const LeafList> arena_leaves_;
   std::atomic<bool> arena_is_base_{false};  // for the norm, on the bridge's thread
@@ -172,14 +216,16 @@ class NodeLoop {
 
   bool merging_ = false;                // transfer_ computes a merge
   std::optional<Digest> fetch_wanted_;  // a sealed model to fetch once the arena is free
-  // A merge that is not proven here: the log may say in a moment that the round is over anyway.
-  struct Lag {
+  // A merge that failed or is not proven here. It is tried again while its attempt is open; the
+  // log may say in a moment that the round is over anyway.
+  struct Trouble {
     MergeJob job;
     Status why;
     std::optional<MergeOutcome> outcome;  // M, when only its audit is missing
-    Instant until;
+    Instant again;
   };
-  std::optional<Lag> lag_;
+  std::optional<Trouble> trouble_;
+  Duration merge_pause_{};
   // The merge that the log shows, for the line that a round gets.
   struct OpenMerge {
     RoundId round;

@@ -5,34 +5,32 @@
 
 #include "base/mailbox.h"
 #include "base/text.h"
+#include "protocol/progress.h"
 #include "sl/access.h"
+#include "sl/source_fault.h"
 
 namespace starling {
 namespace {
 
-constexpr Duration kLeavesPatience = 60s;  // an owner answers a leaf list when its run is complete
-constexpr Duration kRunPatience = 60s;     // an owner waits for its sources and its disk
-constexpr Duration kModelPatience = 40s;   // a holder may still be writing it down
-constexpr Duration kPauseFirst = 20ms;     // before the same request again; doubles
+constexpr Duration kModelPatience = 40s;  // a holder may still be writing it down
+constexpr Duration kPauseFirst = 20ms;    // before the same request again; doubles
 constexpr Duration kPauseMax = 500ms;
+constexpr int kRefusalsMax = 2;  // in a row
+constexpr int kIdleAsksMax = 3;  // an owner that waits for others is asked so often in vain
 constexpr std::int64_t kTokenLifeSeconds = 45;
-
-// Addresses that a hostile enrolment could point us at: this machine, and the link (cloud metadata
-// services live there).
-bool IsLoopback(const std::string& host) {
-  return host == "localhost" || host == "::1" || host.starts_with("127.");
-}
-bool IsLinkLocal(const std::string& host) {
-  return host.starts_with("169.254.") || host.starts_with("fe80:") || host.starts_with("FE80:");
-}
 
 // Worth a new connection: the network broke, or the other side is not ready yet.
 bool IsPassing(const Status& status) {
   return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
 }
 
-// Decides whether a failed request is made again: for `stall` after the last progress when the
-// network or the peer is at fault, for `patience` when the peer says that it is not ready yet.
+bool IsNotReady(const Status& status) {
+  const std::string code = StableCode(status);
+  return code == "not-here" || code == "not-yet";
+}
+
+// Decides whether a failed request is made again: until the second refusal or reset in a row, for
+// `stall` after the last progress, for `patience` when the peer says that it is not ready yet.
 class Retry {
  public:
   Retry(const Clock& clock, Duration stall, Duration patience)
@@ -41,15 +39,16 @@ class Retry {
   void Progress() {
     progress_ = clock_.Now();
     pause_ = kPauseFirst;
+    refusals_ = 0;
   }
   // A span in which the source could not have done anything.
   void Excuse(Duration span) { progress_ += span; }
   // False when it is to be given up; else a short pause has passed.
   bool Again(const Status& status, const std::stop_token& stop) {
-    const std::string code = StableCode(status);
-    const bool not_ready = code == "not-here" || code == "not-yet";
-    if (!IsPassing(status) || clock_.Now() - progress_ > (not_ready ? patience_ : stall_))
-      return false;
+    const bool not_ready = IsNotReady(status);
+    refusals_ = absl::IsUnavailable(status) && !not_ready ? refusals_ + 1 : 0;
+    if (!IsPassing(status) || refusals_ >= kRefusalsMax) return false;
+    if (clock_.Now() - progress_ > (not_ready ? patience_ : stall_)) return false;
     Mailbox<char> nobody;  // Only the stop can end this wait early.
     static_cast<void>(nobody.Pop(stop, pause_));
     pause_ = std::min(pause_ * 2, kPauseMax);
@@ -62,6 +61,7 @@ class Retry {
   const Duration patience_;
   Instant progress_;
   Duration pause_ = kPauseFirst;
+  int refusals_ = 0;
 };
 
 }  // namespace
@@ -71,24 +71,18 @@ struct Puller::Transfer {
   Endpoint from;
   std::string what;  // for errors: "update of b"
   std::string target;
-  std::uint64_t size = 0;  // of the blob
-  ChunkRun run;
+  std::uint64_t size = 0;    // of the blob
+  ChunkRun run;              // begin: the next chunk, as they come
   std::uint64_t offset = 0;  // of the resource's first byte in the blob: a run starts at 0
   std::function<std::string(std::uint64_t begin, std::uint64_t end)> authorization;  // may be empty
-  Duration patience{};  // of one silence, and for the source to become ready
+  Duration stall{};     // how long one silence may be
+  Duration patience{};  // for the source to become ready
   std::function<Result<MutableByteSpan>(std::uint64_t chunk)> buffer;
   std::function<Status(std::uint64_t chunk, ByteSpan bytes)> check;
 };
 
 Result<Endpoint> Puller::EndpointOf(const std::string& url) const {
-  ASSIGN_OR_RETURN(Endpoint endpoint, Endpoint::Parse(url));
-  if (IsLinkLocal(endpoint.host))
-    return absl::PermissionDeniedError(StrCat(url, ": link-local addresses are refused"));
-  if (IsLoopback(endpoint.host) && !deps_.allow_loopback) {
-    return WithNext(absl::PermissionDeniedError(StrCat(url, ": loopback addresses are refused")),
-                    "give the node a --host-ip that others reach, or all nodes --allow-loopback");
-  }
-  return endpoint;
+  return Endpoint::ParsePeer(url, deps_.allow_loopback);
 }
 
 std::string Puller::Token(const MergeJob& job, const Member& member, std::uint64_t begin,
@@ -113,16 +107,17 @@ ClientRequest Puller::Request(std::string target, Duration patience) const {
   return request;
 }
 
-Status Puller::Stream(const Transfer& transfer, const std::stop_token& stop) const {
-  std::uint64_t chunk = transfer.run.begin;
-  Retry retry(deps_.clock, deps_.stall_timeout, transfer.patience);
+Status Puller::Stream(Transfer& transfer, const std::stop_token& stop) const {
+  std::uint64_t& chunk = transfer.run.begin;
+  Retry retry(deps_.clock, transfer.stall, transfer.patience);
   Status last = absl::OkStatus();
   while (chunk < transfer.run.end) {
     if (!last.ok() && !retry.Again(last, stop)) return Annotate(last, transfer.what);
     if (stop.stop_requested()) return absl::CancelledError("the transfer was given up");
     const std::uint64_t begin = ChunkRange(transfer.size, chunk).begin;
     const std::uint64_t end = ChunkRange(transfer.size, transfer.run.end - 1).end;
-    ClientRequest request = Request(transfer.target, transfer.patience);
+    ClientRequest request = Request(transfer.target, transfer.stall);
+    request.paced = true;
     request.headers["range"] =
         StrCat("bytes=", begin - transfer.offset, "-", end - transfer.offset - 1);
     if (transfer.authorization)
@@ -148,24 +143,29 @@ Status Puller::Stream(const Transfer& transfer, const std::stop_token& stop) con
   return absl::OkStatus();
 }
 
+Duration Puller::Stall(AttemptId attempt) const { return Doubled(deps_.stall_timeout, attempt); }
+
 Result<LeafList> Puller::UpdateLeaves(const MergeJob& job, const Member& member,
                                       const std::stop_token& stop) const {
-  const std::string what = StrCat("leaf list of the update of ", member.name.value());
+  const auto failed = [&](const Status& status) {
+    return WithSource(Annotate(status, StrCat("leaf list of the update of ", member.name.value())),
+                      member.name);
+  };
   Result<Endpoint> from = EndpointOf(job.nodes.at(member.name).blob_url);
-  if (!from.ok()) return Annotate(from.status(), what);
+  if (!from.ok()) return failed(from.status());
   ClientRequest request =
-      Request(StrCat("/v1/blobs/", RootText(*member.update), "/leaves"), deps_.stall_timeout);
+      Request(StrCat("/v1/blobs/", RootText(*member.update), "/leaves"), Stall(job.attempt));
   request.headers["authorization"] = Token(job, member, 0, 0);
   const Result<Bytes> bytes = LeafBytes(*from, request, ChunkCount(job.size), stop);
-  if (!bytes.ok()) return Annotate(bytes.status(), what);
+  if (!bytes.ok()) return failed(bytes.status());
   Result<LeafList> leaves = DecodeLeaves(*bytes, job.size, *member.update);
-  return leaves.ok() ? std::move(leaves) : Annotate(leaves.status(), what);
+  return leaves.ok() ? std::move(leaves) : failed(leaves.status());
 }
 
 // A leaf list of `count` leaves, whose length is checked before a byte of it is read.
 Result<Bytes> Puller::LeafBytes(const Endpoint& from, const ClientRequest& request,
                                 std::uint64_t count, const std::stop_token& stop) const {
-  Retry retry(deps_.clock, deps_.stall_timeout, request.idle_timeout);
+  Retry retry(deps_.clock, request.idle_timeout, request.idle_timeout);
   Bytes bytes(count * 32);
   Status last;
   do {
@@ -186,7 +186,9 @@ Status Puller::UpdateChunks(const MergeJob& job, const Member& member,
                             std::span<const Digest> leaves, ChunkRun run, const BufferFor& buffer,
                             const Done& done, const std::stop_token& stop) const {
   Transfer transfer;
-  ASSIGN_OR_RETURN(transfer.from, EndpointOf(job.nodes.at(member.name).blob_url));
+  Result<Endpoint> from = EndpointOf(job.nodes.at(member.name).blob_url);
+  if (!from.ok()) return WithSource(from.status(), member.name);
+  transfer.from = *std::move(from);
   transfer.what = StrCat("update of ", member.name.value());
   transfer.target = StrCat("/v1/blobs/", RootText(*member.update));
   transfer.size = job.size;
@@ -194,8 +196,14 @@ Status Puller::UpdateChunks(const MergeJob& job, const Member& member,
   transfer.authorization = [&](std::uint64_t begin, std::uint64_t end) {
     return Token(job, member, begin, end);
   };
-  transfer.patience = deps_.stall_timeout;
-  transfer.buffer = buffer;
+  transfer.stall = transfer.patience = Stall(job.attempt);
+  // A buffer that is not to be had is nobody's fault.
+  Status own;
+  transfer.buffer = [&](std::uint64_t chunk) {
+    Result<MutableByteSpan> memory = buffer(chunk);
+    if (!memory.ok()) own = memory.status();
+    return memory;
+  };
   transfer.check = [&](std::uint64_t chunk, ByteSpan bytes) -> Status {
     if (LeafOf(bytes) != leaves[chunk])
       return WithCode(absl::DataLossError(StrCat("chunk ", chunk, " does not match its leaf")),
@@ -203,7 +211,26 @@ Status Puller::UpdateChunks(const MergeJob& job, const Member& member,
     done(chunk);
     return absl::OkStatus();
   };
-  return Stream(transfer, stop);
+  Status status = Stream(transfer, stop);
+  return own.ok() ? WithSource(std::move(status), member.name) : own;
+}
+
+// An owner that delivers nothing may itself wait for others: whom it waits for, that node names.
+bool Puller::Works(const MergeJob& job, const NodeName& owner, const Endpoint& at, Asked& asked,
+                   const std::stop_token& stop) const {
+  const ProbeAnswer answer = ProbeAnswerOf(deps_.client.DoJson(
+      at, Request(StrCat("/v1/progress/", job.instance.value()), kProbeLimit), stop));
+  if (!answer.answered()) return false;
+  const Progress& now = *answer.progress;
+  if (now.done_bytes > asked.done_bytes) {
+    asked = {now.done_bytes, 0};
+    return true;
+  }
+  const bool before_close = now.phase == Phase::kCollecting || now.round < job.round ||
+                            (now.round == job.round && now.attempt < job.attempt);
+  const bool waits = std::any_of(now.waiting_for.begin(), now.waiting_for.end(),
+                                 [&](const NodeName& name) { return name != owner; });
+  return (before_close || waits) && ++asked.in_vain <= kIdleAsksMax;
 }
 
 Result<LeafList> Puller::Run(const MergeJob& job, std::uint64_t owner, ChunkRun run,
@@ -213,14 +240,16 @@ Result<LeafList> Puller::Run(const MergeJob& job, std::uint64_t owner, ChunkRun 
   LeafList leaves(run.end - run.begin);
   Transfer transfer;
   const NodeName& name = job.owners[owner];
-  ASSIGN_OR_RETURN(transfer.from, EndpointOf(job.nodes.at(name).blob_url));
+  Result<Endpoint> from = EndpointOf(job.nodes.at(name).blob_url);
+  if (!from.ok()) return WithSource(from.status(), name);
+  transfer.from = *std::move(from);
   transfer.what = StrCat("merged model from ", name.value());
   transfer.target = StrCat("/merge/", job.instance.value(), "/", job.round.value(), "/",
                            HexOf(job.set), "/", owner);
   transfer.size = job.size;
   transfer.run = run;
   transfer.offset = run.begin * kChunkBytes;
-  transfer.patience = kRunPatience;
+  transfer.stall = transfer.patience = Stall(job.attempt);
   transfer.buffer = [&](std::uint64_t chunk) -> Result<MutableByteSpan> {
     const ByteRange range = ChunkRange(job.size, chunk);
     return blob.subspan(range.begin, range.size());
@@ -230,14 +259,28 @@ Result<LeafList> Puller::Run(const MergeJob& job, std::uint64_t owner, ChunkRun 
     advance(chunk - run.begin + 1);
     return absl::OkStatus();
   };
-  RETURN_IF_ERROR(Stream(transfer, stop));
-  const Result<Bytes> list = LeafBytes(
-      transfer.from, Request(transfer.target + "/leaves", kLeavesPatience), leaves.size(), stop);
-  if (!list.ok()) return Annotate(list.status(), transfer.what + ": leaf list");
-  if (EncodeLeaves(leaves) != *list)
-    return WithCode(
-        absl::DataLossError(transfer.what + ": the bytes do not match the owner's leaf list"),
-        "wrong-bytes");
+  Asked asked;
+  const auto quiet = [&](const Status& status) {
+    return (absl::IsDeadlineExceeded(status) || IsNotReady(status)) && !stop.stop_requested() &&
+           Works(job, name, transfer.from, asked, stop);
+  };
+  Status status;
+  do status = Stream(transfer, stop);
+  while (quiet(status));
+  if (!status.ok()) return WithSource(std::move(status), name);
+  Result<Bytes> list = absl::UnavailableError("");
+  do {
+    list = LeafBytes(transfer.from, Request(transfer.target + "/leaves", transfer.stall),
+                     leaves.size(), stop);
+  } while (quiet(list.status()));
+  if (!list.ok()) return WithSource(Annotate(list.status(), transfer.what + ": leaf list"), name);
+  if (EncodeLeaves(leaves) != *list) {
+    return WithSource(
+        WithCode(
+            absl::DataLossError(transfer.what + ": the bytes do not match the owner's leaf list"),
+            "wrong-bytes"),
+        name);
+  }
   return leaves;
 }
 
@@ -263,7 +306,7 @@ Result<LeafList> Puller::Model(const Digest& root, const std::vector<std::string
     transfer.target = StrCat("/v1/blobs/", RootText(root));
     transfer.size = blob.size();
     transfer.run = {0, ChunkCount(blob.size())};
-    transfer.patience = deps_.stall_timeout;
+    transfer.stall = transfer.patience = deps_.stall_timeout;
     transfer.buffer = [&](std::uint64_t chunk) -> Result<MutableByteSpan> {
       const ByteRange range = ChunkRange(blob.size(), chunk);
       return blob.subspan(range.begin, range.size());

@@ -1,6 +1,7 @@
 // Puller: bytes from other SLs, by the routes of docs/formats/http.md, each chunk checked as it
-// comes. A broken connection is resumed with Range until nothing has come for `stall_timeout`. Any
-// thread.
+// comes. A broken connection is resumed with Range until it is refused twice in a row, or less than
+// 64 KiB have come within `stall_timeout` (doubled with each attempt of the round). A failure names
+// the node at fault (sl/source_fault.h). Any thread.
 #pragma once
 
 #include <functional>
@@ -58,7 +59,16 @@ class Puller {
   [[nodiscard]] ClientRequest Request(std::string target, Duration patience) const;
   [[nodiscard]] Result<Bytes> LeafBytes(const Endpoint& from, const ClientRequest& request,
                                         std::uint64_t count, const std::stop_token& stop) const;
-  [[nodiscard]] Status Stream(const Transfer& transfer, const std::stop_token& stop) const;
+  [[nodiscard]] Status Stream(Transfer& transfer, const std::stop_token& stop) const;
+  // What an owner's progress has shown so far.
+  struct Asked {
+    std::uint64_t done_bytes = 0;
+    int in_vain = 0;  // times in a row
+  };
+  [[nodiscard]] bool Works(const MergeJob& job, const NodeName& owner, const Endpoint& at,
+                           Asked& asked, const std::stop_token& stop) const;
+  // The longest silence in this attempt.
+  [[nodiscard]] Duration Stall(AttemptId attempt) const;
   [[nodiscard]] std::string Token(const MergeJob& job, const Member& member, std::uint64_t begin,
                                   std::uint64_t end) const;
 

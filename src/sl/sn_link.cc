@@ -103,6 +103,7 @@ struct SnLink::Impl {
   Place place;                 // newest entry read
   std::string node;            // Starling-Node
   std::string trouble = "waiting for the first answer of the SN";
+  bool end_told = false;  // by a LedgerNews; the tail's thread only
   std::optional<UtcTime> trouble_since;
   std::jthread tail;  // last: they use what is above
   std::jthread sender;
@@ -154,19 +155,22 @@ void SnLink::Impl::Tail(const std::stop_token& stop) {
     if (stop.stop_requested()) return;
     if (!records.ok()) {
       if (StableCode(records.status()) == "split-ledger")
-        return on_event(SnRefusal{false, records.status()});
+        return on_event(SnRefusal{false, records.status(), ""});
       Failed(records.status());
       Pause(pause, stop);
       continue;
     }
     Works();
     pause = options.retry_first;
-    if (records->empty()) continue;
-    {
+    const std::int64_t last = records->empty() ? at.position.value() : records->back().position;
+    const bool at_end = last >= FinalPosition(*answer).value_or(last);
+    if (records->empty() && (end_told || !at_end)) continue;
+    end_told = end_told || at_end;
+    if (!records->empty()) {
       const std::scoped_lock lock(mutex);
-      place = Place{Position{records->back().position}, records->back().head};
+      place = Place{Position{last}, records->back().head};
     }
-    on_event(LedgerNews{*std::move(records)});
+    on_event(LedgerNews{*std::move(records), at_end});
   }
 }
 
@@ -202,7 +206,7 @@ bool SnLink::Impl::SendOnce(const Outgoing& out, const std::stop_token& stop) {
     Failed(why);
     return false;
   }
-  on_event(SnRefusal{out.enrol, why});
+  on_event(SnRefusal{out.enrol, why, out.text});
   return true;
 }
 

@@ -20,11 +20,13 @@ namespace starling {
 
 struct LedgerNews {
   std::vector<LedgerRecord> records;
+  bool at_end = false;  // the final log goes no further, as the SN showed it
 };
-// The SN refused for good: what was sent and why. `enrol`: it was an enrolment.
+// The SN refused for good: why, and what was sent. `enrol`: it was an enrolment.
 struct SnRefusal {
   bool enrol = false;
   Status why;
+  std::string entry;
 };
 // The SN has taken the enrolment; the log holds it at this position or before.
 struct SnEnrolled {

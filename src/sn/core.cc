@@ -28,8 +28,6 @@ Result<std::unique_ptr<SnCore>> SnCore::Open(const SnCoreOptions& options, const
   std::unique_ptr<SnCore> core(new SnCore(options, deps));
   const std::scoped_lock lock(core->mutex_);
   RETURN_IF_ERROR(Annotate(core->ReloadLocked(), "replaying the ledger"));
-  core->DecideLocked();
-  RETURN_IF_ERROR(core->CommitLocked());
   return core;
 }
 
@@ -229,8 +227,17 @@ Result<Place> SnCore::Enrol(const ContractName& contract, std::string_view claim
       SignLocked(contract, NodeEnrolled{.claim = std::string(claim), .spiffe_id = peer.text()});
   const Verdict verdict = replay_.Try(entry);
   if (!verdict.valid()) {
-    return Refuse(absl::AbortedError(verdict.reason), "refused",
-                  "compare this node's program and options with the training's rules");
+    // The answer to the same claim was lost: the node is in already.
+    const Node* const known = found->second.Find(parsed->claim.name);
+    if (known != nullptr && known->present && known->key == parsed->claim.key &&
+        known->blob_url == parsed->claim.blob_url)
+      return committed_;
+    if (verdict.reason == "the claim was used before")
+      return Refuse(absl::AbortedError(verdict.reason), "claim-used", "sign another claim");
+    const bool taken = verdict.reason.ends_with("is taken by a node that is present");
+    return Refuse(absl::AbortedError(verdict.reason), taken ? "name-taken" : "refused",
+                  taken ? "wait until the swarm has noticed that the other one is away"
+                        : "compare this node's program and options with the training's rules");
   }
   static_cast<void>(StageLocked(std::move(entry)));
   DecideLocked();
@@ -264,8 +271,25 @@ Result<Position> SnCore::Operate(const ContractName& contract, Event event) {
   return position;
 }
 
+SnOptions SnCore::DeciderOptions(const SnCoreOptions& options, const Deps& deps) {
+  SnOptions decider = options.decider;
+  decider.probe = deps.probe != nullptr;
+  return decider;
+}
+
 void SnCore::OnTime() {
   const std::scoped_lock lock(mutex_);
+  DecideAndCommitLocked();
+}
+
+void SnCore::OnProbe(ProbeId id, const ProbeAnswer& answer) {
+  const std::scoped_lock lock(mutex_);
+  decider_.OnProbe(id, answer, deps_.clock.Now());
+  DecideAndCommitLocked();
+  if (deps_.on_decided) deps_.on_decided();
+}
+
+void SnCore::DecideAndCommitLocked() {
   DecideLocked();
   if (const Status status = CommitLocked(); !status.ok())
     deps_.log.Error("{}", ErrorLine(status, "sn"));
@@ -277,6 +301,11 @@ void SnCore::DecideLocked() {
     SnTodo todo = decider_.Decide(replay_.state(), now);
     waiting_ = std::move(todo.waiting);
     wake_at_ = todo.wake_at;
+    for (const Probe& probe : todo.probes) {
+      if (deps_.probe) deps_.probe(probe);
+    }
+    for (const SnTodo::Notice& notice : todo.notices)
+      deps_.log.Warning("training {}: {}", notice.contract.value(), notice.text);
     if (todo.appends.empty() || now < quiet_until_) return;
     for (SnTodo::Append& append : todo.appends) {
       const Verdict verdict = StageOwnLocked(append.contract, std::move(append.event));

@@ -40,8 +40,12 @@ class SnCore {
     Log log;
     std::function<void()>
         on_decided;  // after each decision: the time to wake at may be another one now
+    // Performs a probe and says what came of it with OnProbe; called under our lock, so never
+    // blocks. Empty: the decider asks for none.
+    std::function<void(const Probe&)> probe;
   };
-  // Replays the whole ledger and publishes it.
+  // Replays the whole ledger and publishes it. Decides nothing: OnTime() does, once whoever owns
+  // this can hand it the probes' answers.
   static Result<std::unique_ptr<SnCore>> Open(const SnCoreOptions& options, const Deps& deps);
   SnCore(const SnCore&) = delete;
   SnCore& operator=(const SnCore&) = delete;
@@ -61,23 +65,25 @@ class SnCore {
   Result<Appended> Append(std::span<const std::string> entries);
 
   // An SL's claim, wrapped and appended. Codes: seen-too-old (the training was created just now, or
-  // began after the claim was signed), no-such-training, training-done, refused, split-ledger,
-  // bad-claim.
+  // began after the claim was signed), no-such-training, training-done, refused, claim-used,
+  // name-taken, split-ledger, bad-claim.
   Result<Place> Enrol(const ContractName& contract, std::string_view claim, const SpiffeId& peer);
 
   // What an operator says: contract-created, -reset, -amended, node-revoked. Answers the entry's
   // position.
   Result<Position> Operate(const ContractName& contract, Event event);
 
-  // Time has passed: decides again and appends what is due.
+  // Time has passed, or a probe was answered: decides again and appends what is due.
   void OnTime();
+  void OnProbe(ProbeId id, const ProbeAnswer& answer);
   [[nodiscard]] std::optional<Instant> wake_at() const;
   // OK, or why nothing can be appended now.
   [[nodiscard]] Status health() const;
 
  private:
   SnCore(const SnCoreOptions& options, const Deps& deps)
-      : options_(options), deps_(deps), decider_(options.decider) {}
+      : options_(options), deps_(deps), decider_(DeciderOptions(options, deps)) {}
+  [[nodiscard]] static SnOptions DeciderOptions(const SnCoreOptions& options, const Deps& deps);
 
   Status ReloadLocked();
   Verdict StageLocked(std::string entry);
@@ -87,6 +93,7 @@ class SnCore {
   Status StagePostedLocked(std::span<const std::string> entries, Appended& out);
   Status AutoCreateLocked(const ContractName& contract, const SpiffeId& peer);
   void DecideLocked();
+  void DecideAndCommitLocked();
   Status FlushLocked();
   Status CommitLocked();
   void PublishLocked();

@@ -205,6 +205,22 @@ TEST_F(CoreTest, TheSameBytesAgainAreASuccess) {
   EXPECT_EQ(again->end, end);
 }
 
+// The answer to a claim may get lost: its author cannot know that it is in.
+TEST_F(CoreTest, TheSameClaimAgainIsASuccessWhileItsNodeIsPresent) {
+  Enrol(a_);
+  const std::string claim = b_.Claim(End());
+  ASSERT_TRUE(core_->Enrol(b_.contract(), claim, peer_).ok());
+  const Place end = End();
+
+  const Result<Place> again = core_->Enrol(b_.contract(), claim, peer_);
+  EXPECT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(End(), end);
+
+  ASSERT_TRUE(Post(b_.Say(End(), NodeAway{b_.name()})).ok());
+  EXPECT_EQ(StableCode(core_->Enrol(b_.contract(), claim, peer_).status()), "claim-used");
+  EXPECT_TRUE(core_->Enrol(b_.contract(), b_.Claim(End()), peer_).ok());
+}
+
 TEST_F(CoreTest, StoresAnEntryWhoseBodyIsVoidAndSaysWhy) {
   Enrol(a_);
   const std::int64_t end = End().position.value();
@@ -287,6 +303,19 @@ TEST_F(CoreTest, OnlyNamedAdministratorsMayChangeATraining) {
   EXPECT_EQ(
       StableCode(core_->Operate(ContractName("t"), ContractReset{{"", peer_.text()}}).status()),
       "refused");
+}
+
+TEST_F(CoreTest, ARestartAsksNobodyBeforeItsOwnerIsReady) {
+  Enrol(a_);
+  core_.reset();
+  int asked = 0;
+  Feed feed;
+  const auto core = SnCore::Open(
+      {}, {ledger_, clock_, key_, feed, Log(), {}, [&asked](const Probe&) { ++asked; }});
+  ASSERT_TRUE(core.ok()) << core.status();
+  EXPECT_EQ(asked, 0);
+  (*core)->OnTime();
+  EXPECT_GT(asked, 0);
 }
 
 TEST_F(CoreTest, ARestartReplaysToTheSameStateAndGoesOn) {

@@ -8,6 +8,7 @@
 #include "base/fs.h"
 #include "base/mailbox.h"
 #include "base/text.h"
+#include "http/async_requests.h"
 #include "http/client.h"
 #include "http/tls.h"
 #include "ledger/ledger.h"
@@ -24,6 +25,7 @@ constexpr Duration kTick = 500ms;  // the longest the loop sleeps
 constexpr Duration kBreath =
     10ms;  // the shortest: a decider that always says "now" must not burn a core
 constexpr std::size_t kUuidBytesMax = 64;
+constexpr std::size_t kProbesAtOnce = 32;
 
 std::vector<std::string> OrDefault(std::vector<std::string> given,
                                    std::vector<std::string> fallback) {
@@ -44,6 +46,7 @@ class NetworkNode {
     // before the other dies.
     health_.SetStopping();
     api_server_.reset();
+    probes_.reset();
   }
   NetworkNode(const NetworkNode&) = delete;
   NetworkNode& operator=(const NetworkNode&) = delete;
@@ -61,6 +64,7 @@ class NetworkNode {
   Status StartServers();
   Status OpenLedger();
   Result<std::string> LoadUuid();
+  void Ask(const Probe& probe);
   [[nodiscard]] HttpResponse HandleApi(const HttpRequest& request, const std::stop_token& stop);
 
   const NetworkNodeConfig& config_;
@@ -73,12 +77,24 @@ class NetworkNode {
   std::unique_ptr<Ledger> ledger_;
   std::unique_ptr<SnCore> core_;
   std::unique_ptr<TlsContext> tls_;
+  std::unique_ptr<TlsContext> probe_tls_;
+  std::unique_ptr<HttpClient> probe_client_;
+  std::unique_ptr<AsyncRequests> probes_;  // after the core, which its threads call
   SnHealth health_;
   std::unique_ptr<SnApi> api_;
   std::atomic<SnApi*> open_api_ = nullptr;  // set once everything is ready
   std::unique_ptr<HttpServer> api_server_;
   std::unique_ptr<HealthServer> health_server_;
 };
+
+// Under the core's lock: only queued here.
+void NetworkNode::Ask(const Probe& probe) {
+  static_cast<void>(probes_->Ask(Endpoint::ParsePeer(probe.url, config_.allow_loopback),
+                                 {.target = StrCat("/v1/progress/", probe.instance.value())},
+                                 [this, id = probe.id](const Result<nlohmann::json>& answer) {
+                                   core_->OnProbe(id, ProbeAnswerOf(answer));
+                                 }));
+}
 
 HttpResponse NetworkNode::HandleApi(const HttpRequest& request, const std::stop_token& stop) {
   if (SnApi* api = open_api_.load(); api != nullptr) return api->Handle(request, stop);
@@ -122,6 +138,12 @@ Result<std::string> NetworkNode::LoadUuid() {
 }
 
 Status NetworkNode::OpenLedger() {
+  ASSIGN_OR_RETURN(probe_tls_,
+                   TlsContext::Create(deps_.identity, Policy(config_.sl_paths), deps_.clock));
+  HttpClientOptions within;
+  within.connect_timeout = within.idle_timeout = kProbeLimit;
+  probe_client_ = std::make_unique<HttpClient>(*probe_tls_, within);
+  probes_ = std::make_unique<AsyncRequests>(*probe_client_, kProbesAtOnce);
   ASSIGN_OR_RETURN(SigningKey key,
                    SigningKey::LoadOrCreate(config_.state_dir + "/ledger-key.pem", deps_.random));
   key_.emplace(std::move(key));
@@ -130,7 +152,8 @@ Status NetworkNode::OpenLedger() {
   const auto kick = [this] { decided_.Ring(); };
   ASSIGN_OR_RETURN(core_,
                    SnCore::Open({.decider = config_.decider, .auto_create = config_.auto_create},
-                                {*ledger_, deps_.clock, *key_, feed_, log_, kick}));
+                                {*ledger_, deps_.clock, *key_, feed_, log_, kick,
+                                 [this](const Probe& probe) { Ask(probe); }}));
   if (ledger_->End().position >= 0) return core_->CheckJoined();
   log_.Info("first node: creating the ledger");
   ASSIGN_OR_RETURN(const NodeName name, ParseNodeName(config_.name));
@@ -167,6 +190,7 @@ Status NetworkNode::Start() {
 
 void NetworkNode::Run(const std::stop_token& stop) {
   WaitReporter reporter;
+  core_->OnTime();  // What was left open when this SN went.
   while (!stop.stop_requested()) {
     const std::optional<Instant> wake_at = core_->wake_at();
     Duration span = kTick;

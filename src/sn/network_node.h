@@ -29,6 +29,7 @@ struct NetworkNodeConfig {
   std::uint16_t health_port = 9464;  // 0: a free one
   bool sentinel = true;
   bool auto_create = true;      // trainings without an operator's create step, as HPE 0.3 needs
+  bool allow_loopback = false;  // learning nodes may have loopback addresses
   bool hpe03_log_form = false;  // "port :30304" instead of "port: 30304"
   SnOptions decider;
   HttpServerOptions http;

@@ -1,39 +1,22 @@
 #include "sn/network_node.h"
 
-#include <cstdlib>
 #include <filesystem>
 #include <future>
 #include <thread>
 
 #include "base/fs.h"
+#include "base/scratch_testing.h"
 #include "base/text.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "http/client.h"
-#include "http/tls.h"
-#include "identity/dev_authority.h"
+#include "http/http_testing.h"
+#include "protocol/progress.h"
 #include "sn/sn_testing.h"
 
 namespace starling {
 namespace {
 
 using ::testing::HasSubstr;
-
-// A directory that goes with the test.
-class Scratch {
- public:
-  Scratch() {
-    std::string name = ::testing::TempDir() + "/starling-sn-XXXXXX";
-    path_ = mkdtemp(name.data());
-  }
-  ~Scratch() { std::filesystem::remove_all(path_); }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  [[nodiscard]] const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 struct Answer {
   int status = 0;
@@ -83,6 +66,25 @@ class Caller {
   std::unique_ptr<HttpClient> http_;
 };
 
+// Where the learning nodes are asked how they stand: all of them wait for the round.
+class Sites {
+ public:
+  Sites(const DevAuthority& authority, const Clock& clock)
+      : party_(clock, MakeState(clock, authority, {&authority}), PeerPolicy{{}, {"*/sn"}}) {
+    HttpServerOptions options;
+    options.address = "127.0.0.1";
+    const auto handle = [](const HttpRequest&, const std::stop_token&) {
+      return JsonResponse(ProgressJson(Progress{}));
+    };
+    server_ = *HttpServer::Start(options, party_.tls.get(), handle, Log());
+  }
+  [[nodiscard]] std::string url() const { return Endpoint{"127.0.0.1", server_->port()}.Url(); }
+
+ private:
+  Party party_;
+  std::unique_ptr<HttpServer> server_;
+};
+
 class NetworkNodeTest : public ::testing::Test {
  protected:
   NetworkNodeTest() : authority_(DevAuthority::InMemory("test", clock_.UtcNow()).value()) {
@@ -96,6 +98,8 @@ class NetworkNodeTest : public ::testing::Test {
     config_.state_dir = scratch_.path() + "/state";
     config_.listen_address = "127.0.0.1";
     config_.api_port = config_.health_port = 0;
+    config_.allow_loopback = true;
+    a_.blob_url = b_.blob_url = sites_.url();
   }
   ~NetworkNodeTest() override { Stop(); }
 
@@ -161,14 +165,21 @@ class NetworkNodeTest : public ::testing::Test {
   Answer Say(const std::string& entry) {
     return sl_->Post("/v1/entries", {{"entries", Json::array({entry})}});
   }
+  // The SN asks the nodes before it closes a round.
+  void WaitUntilItMerges() {
+    for (;;) {
+      const Place end = End();
+      if (Training().at("phase") == "merging") return;
+      sl_->Get(StrCat("/v1/entries?from=", end.position.value() + 1, "&wait=60000"));
+    }
+  }
   void PlayRound(std::uint64_t round) {
     const std::string base_text = Training().at("base").get<std::string>();
     const std::optional<Digest> base =
         base_text.empty() ? std::nullopt : std::optional(ParseRoot(base_text).value());
     ASSERT_EQ(Say(a_.CheckIn(End(), round, base)).status, 200);
     ASSERT_EQ(Say(b_.CheckIn(End(), round, base)).status, 200);
-    const Json training = Training();
-    ASSERT_EQ(training.at("phase"), "merging");
+    WaitUntilItMerges();
     std::vector<Member> members;
     for (TestNode* node : {&a_, &b_})
       members.push_back({node->name(), NodeKind::kTrainer, node->Update(round), 1});
@@ -180,13 +191,14 @@ class NetworkNodeTest : public ::testing::Test {
 
   RealClock clock_;
   SystemRandom random_;
-  Scratch scratch_;
+  const ScratchDirectory scratch_;
   DevAuthority authority_;
   std::unique_ptr<SvidSource> source_;
   NetworkNodeConfig config_;
   Status ended_;
   std::uint16_t api_port_ = 0, health_port_ = 0;
   std::unique_ptr<Caller> sl_, boss_;
+  Sites sites_{authority_, clock_};
   TestNode a_{"a", 11}, b_{"b", 12};
   std::jthread node_;
 };
@@ -250,7 +262,8 @@ TEST_F(NetworkNodeTest, ListsItselfAndTheNodesWithWhenTheyWereHeardOf) {
   ASSERT_EQ(nodes.size(), 3U);
   EXPECT_EQ(nodes.at(0).at("type"), "SENTINEL");
   EXPECT_EQ(nodes.at(0).at("port"), api_port_);
-  EXPECT_EQ(nodes.at(1).at("host"), "a");
+  EXPECT_EQ(nodes.at(1).at("name"), "a");
+  EXPECT_EQ(nodes.at(1).at("host"), "127.0.0.1");
   EXPECT_EQ(nodes.at(1).at("parent"), nodes.at(0).at("uuid"));
   EXPECT_GT(nodes.at(1).at("alive_unix_ms"), 0);
   EXPECT_EQ(nodes.at(2).at("alive_unix_ms"), 0);

@@ -32,14 +32,17 @@ inline Rules StatedRules(std::uint64_t min_peers = 2) {
 class TestNode {
  public:
   TestNode(std::string name, std::uint64_t seed, std::string contract = "t")
-      : name_(std::move(name)), contract_(std::move(contract)), key_(TestKey(seed)) {}
+      : blob_url("https://" + name + ":30305"),
+        name_(std::move(name)),
+        contract_(std::move(contract)),
+        key_(TestKey(seed)) {}
 
   std::string Claim(const Place& seen, const Rules& rules = StatedRules(),
                     std::optional<Position> instance = {}) {
     NodeClaim claim;
     claim.name = name_;
     claim.key = key_.public_key();
-    claim.blob_url = "https://" + name_.value() + ":30305";
+    claim.blob_url = blob_url;
     claim.rules = rules;
     claim.instance = instance;
     return SignNodeClaim(
@@ -71,6 +74,8 @@ class TestNode {
   void ForgetOneSeq() { --seq_; }
   [[nodiscard]] const NodeName& name() const { return name_; }
   [[nodiscard]] const ContractName& contract() const { return contract_; }
+
+  std::string blob_url;  // where it is asked how it stands
 
  private:
   NodeName name_;

@@ -117,6 +117,7 @@ Status Swarm::Impl::StartSn() {
                "0",
                "--health-port",
                "0",
+               "--allow-loopback",
                "--ready-file",
                ready};
   AppendIdentity(sn_files, spec.argv);
