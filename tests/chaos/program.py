@@ -1,0 +1,36 @@
+"""The deterministic trainer of the chaos tests: an update is a function of (base, node, round), so that whoever reads the log can repeat it.
+
+Environment: NODE, FLOATS, TRAIN_MS, END: a file; the round after it has appeared is this node's last. It may be started anew at
+any time; it goes on from the model that the swarm has."""
+import os
+import sys
+import threading
+
+import numpy as np
+import starling
+from updates import first_model, update_of
+
+
+def main():
+    node, floats = os.environ["NODE"], int(os.environ["FLOATS"])
+    train_ms = float(os.environ["TRAIN_MS"])
+    session = starling.Session(say=lambda text: print(text, flush=True))
+    session.open([starling.TensorSpec("w", "F32", (floats,))], sync_interval=10, min_peers=int(os.environ["MIN_PEERS"]),
+                 contract=os.environ["STARLING_CONTRACT"])
+    np.copyto(session.update["w"], first_model(node, floats))
+    merged = session.sync(batches=0, train_ms=0)
+    pause = threading.Event()  # Training takes a while: nothing ever sets it.
+    while not merged.over:
+        pause.wait(train_ms / 1000)
+        number = merged.round + 1
+        np.copyto(session.update["w"], update_of(session.merged["w"], node, number))
+        last = os.path.exists(os.environ["END"])
+        merged = (session.finish if last else session.sync)(batches=10, train_ms=int(train_ms))
+        if last:
+            break
+    session.result(loss=0.25)
+    session.goodbye("done")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,190 @@
+"""Swarms of real processes that are there to be hurt: one SN, N learning nodes with the deterministic trainer, on loopback and free ports.
+Everything is started, signalled and waited for by process id."""
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+HOME = HERE.parents[1]
+STARLING = os.environ.get("STARLING_BIN", str(HOME / "build/release/bin/starling"))
+TRAINING = "chaos"
+MERGED = re.compile(r" round (\d+): merged ([^;]*);")
+WITHIN = 60  # seconds: more than any wait of the protocol in these tests; a test that needs them has failed
+
+
+class Process:
+    """A child in a process group of its own, with its output in a file."""
+
+    def __init__(self, argv, log, environment):
+        self.log = Path(log)
+        with open(log, "ab") as out:
+            self.child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=environment,
+                                          start_new_session=True)
+
+    def signal(self, number):
+        """To the process alone; what it has started sees how it ends."""
+        os.kill(self.child.pid, number)
+
+    def kill(self):
+        self.signal(signal.SIGKILL)
+        self.child.wait()
+
+    def running(self):
+        return self.child.poll() is None
+
+    def tail(self, lines=15):
+        return "".join(self.log.read_text(errors="replace").splitlines(True)[-lines:])
+
+
+class Swarm:
+    """See above. `close()` ends all that still runs."""
+
+    def __init__(self, directory, nodes=4, floats=2000, train_ms=100, min_peers=None, **flags):
+        self.directory = Path(directory)
+        self.names = [chr(ord("a") + i) for i in range(nodes)]
+        self.min_peers = min_peers or nodes - 1
+        self.end_file = self.directory / "end"
+        self.settings = {"END": str(self.end_file), "FLOATS": str(floats), "TRAIN_MS": str(train_ms), "MIN_PEERS": str(self.min_peers)}
+        self.train_ms = {}  # of single nodes
+        self.flags = flags  # of the learning nodes
+        self.identity = self.directory / "identity"
+        issue = [f"--issue=/swarm/{name}/sl:{name}" for name in self.names] + ["--issue=/swarm/sn:sn", "--issue=/swarm/operator:operator"]
+        self.starling("identity", "dev-ca", str(self.identity), "--trust-domain", "chaos.local", *issue)
+        self.sn_port = _free_port()
+        self.processes = {}
+        self.gap = threading.Event()  # Never set: a bounded pause between two attempts.
+
+    # --- tools ---
+
+    def starling(self, *arguments):
+        done = subprocess.run([STARLING, *arguments], capture_output=True, text=True, timeout=WITHIN, check=False)
+        if done.returncode != 0:
+            raise AssertionError(f"starling {' '.join(arguments)}: exit code {done.returncode}: {done.stderr.strip()}")
+        return done.stdout
+
+    def _identity(self, stem):
+        return ["--cert", str(self.identity / f"{stem}-cert.pem"), "--key", str(self.identity / f"{stem}-key.pem"), "--cacert",
+                str(self.identity / "ca-cert.pem")]
+
+    def _url(self):
+        return f"https://127.0.0.1:{self.sn_port}"
+
+    def ask(self, target):
+        """A GET at the SN, as the operator. OSError when it gives no good answer."""
+        context = ssl.create_default_context(cafile=str(self.identity / "ca-cert.pem"))
+        context.check_hostname = False
+        context.load_cert_chain(self.identity / "operator-cert.pem", self.identity / "operator-key.pem")
+        connection = http.client.HTTPSConnection("127.0.0.1", self.sn_port, context=context, timeout=WITHIN)
+        try:
+            connection.request("GET", target)
+            answer = connection.getresponse()
+            if answer.status != 200:
+                raise ConnectionError(f"{target}: {answer.status}: {answer.read().decode(errors='replace')}")
+            return json.loads(answer.read())
+        finally:
+            connection.close()
+
+    # --- life ---
+
+    def start_sn(self):
+        folder = self.directory / "sn"
+        folder.mkdir(parents=True, exist_ok=True)
+        ready = folder / "ready.json"
+        ready.unlink(missing_ok=True)
+        argv = [STARLING, "sn", "--sentinel", "--name", "sn", "--state-dir", str(folder), "--host-ip", "127.0.0.1", "--listen-address",
+                "127.0.0.1", "--sn-api-port", str(self.sn_port), "--health-port", "0", "--ready-file", str(ready), "--quorum-grace", "1s", "--allow-loopback",
+                *self._identity("sn")]
+        self.processes["sn"] = Process(argv, folder / "log.txt", dict(os.environ))
+        self.wait(ready.exists, "the SN's ready file")
+
+    def create(self):
+        self.starling("training", "create", TRAINING, "--sn", self._url(), *self._identity("operator"))
+
+    def start_node(self, name):
+        folder = self.directory / f"node-{name}"
+        folder.mkdir(exist_ok=True)
+        settings = dict(self.settings, NODE=name)
+        if name in self.train_ms:
+            settings["TRAIN_MS"] = str(self.train_ms[name])
+        environment = dict(os.environ, PYTHONPATH=f"{HOME / 'python'}:{HERE}", PYTHONUNBUFFERED="1", **settings)
+        argv = [STARLING, "sl", "--name", name, "--state-dir", str(folder), "--sn-url", self._url(), "--host-ip", "127.0.0.1",
+                "--listen-address", "127.0.0.1", "--sl-fs-port", "0", "--health-port", "0", "--allow-loopback", "--contract", TRAINING,
+                "--may-lead", *self._flags(), *self._identity(name), "--", sys.executable, str(HERE / "program.py")]
+        self.processes[name] = Process(argv, folder / "log.txt", environment)
+
+    def _flags(self):
+        return [word for flag, value in self.flags.items() for word in (f"--{flag.replace('_', '-')}", str(value))]
+
+    def start(self):
+        self.start_sn()
+        self.create()
+        for name in self.names:
+            self.start_node(name)
+
+    def close(self):
+        for process in self.processes.values():
+            if process.running():
+                process.kill()
+
+    # --- what happens ---
+
+    def wait(self, ready, what, within=WITHIN):
+        """Until `ready()`; a process that ended badly meanwhile ends the wait."""
+        until = time.monotonic() + within
+        while not ready():
+            for name, process in self.processes.items():
+                if not process.running() and process.child.returncode not in (0, -signal.SIGKILL):
+                    raise AssertionError(f"{name} ended with {process.child.returncode} while {what} was waited for:\n{process.tail()}")
+            if time.monotonic() > until:
+                tails = "\n".join(f"--- {name}\n{process.tail()}" for name, process in self.processes.items())
+                raise AssertionError(f"{what}: not within {within} s\n{tails}")
+            self._await_news(until)
+
+    def _await_news(self, until):
+        """Until the log grows, or half a second: what is waited for may also happen beside it. An SN that is down is asked again."""
+        try:
+            end = self.ask("/v1/status")["end"]["position"]
+            self.ask(f"/v1/entries?from={end + 1}&wait=500")
+        except (OSError, http.client.HTTPException):
+            self.gap.wait(min(0.05, max(0.0, until - time.monotonic())))
+
+    def contract(self):
+        return self.ask(f"/v1/contracts/{TRAINING}")
+
+    def sealed(self):
+        return self.contract()["rounds_sealed"]
+
+    def wait_round(self, number):
+        """Until `number` rounds are sealed."""
+        self.wait(lambda: self.sealed() >= number, f"{number} sealed rounds")
+
+    def took_part(self, name, after):
+        """Whether a round beyond `after` was merged with `name` in it, by what this node has logged."""
+        for line in reversed(self.processes[name].tail(50).splitlines()):
+            told = MERGED.search(line)
+            if told and int(told[1]) > after and name in told[2].split(", "):
+                return True
+        return False
+
+    def wait_end(self):
+        """Tells the programs to finish, and waits until all nodes have ended."""
+        self.end_file.touch()
+        self.wait(lambda: all(not self.processes[name].running() for name in self.names), "the end of all nodes")
+
+    def rounds(self):
+        """The rounds as `starling explain` tells them, from the ledger's file."""
+        return json.loads(self.starling("explain", "--json", str(self.directory)))["rounds"]
+
+
+def _free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
