@@ -311,6 +311,7 @@ Result<MergeOutcome> Merge::Compute() {
   for (const std::uint64_t owner : followed) {
     if (outcome.audit.ok()) outcome.audit = Audit(owner);
   }
+  if (absl::IsCancelled(outcome.audit)) return outcome.audit;  // Nobody's fault.
   outcome.root = RootOfLeaves(leaves_);
   outcome.leaves = std::make_shared<LeafList>(leaves_);
   outcome.report.pull_ms = static_cast<std::uint64_t>(Millis(merged - begin));

@@ -263,6 +263,28 @@ TEST_F(MergeTest, AMergeThatIsGivenUpReturnsAtOnce) {
   EXPECT_TRUE(absl::IsCancelled(outcome.status())) << outcome.status();
 }
 
+TEST_F(MergeTest, AnAuditThatIsGivenUpGivesUpTheMerge) {
+  HoldBase();
+  const MergeJob job = Close();
+  std::stop_source stop;
+  Site& leader = Leader();
+  leader.SetBefore([&](const HttpRequest& request, const std::stop_token& server_stop) {
+    // Of the leader's own update only auditors want a range.
+    if (!request.path.starts_with("/v1/blobs/") || request.Header("range").empty())
+      return leader.Serve(request, server_stop);
+    stop.request_stop();
+    Mailbox<char> nobody;
+    static_cast<void>(nobody.Pop(server_stop, 60s));
+    return TextResponse("");
+  });
+  const std::future<Result<MergeOutcome>> leads =
+      std::async(std::launch::async, [&] { return leader.Compute(job); });
+
+  const Result<MergeOutcome> outcome = Follower().Compute(job, stop.get_token());
+
+  EXPECT_TRUE(absl::IsCancelled(outcome.status())) << outcome.status();
+}
+
 // --- who may have what, over the wire ---
 
 class AccessOverTheWireTest : public MergeTest {
