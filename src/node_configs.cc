@@ -12,7 +12,7 @@ namespace {
 constexpr std::uint16_t kProxyPort = 443;
 constexpr std::string_view kHpeModelDir = "/platform/swarmml/model";
 
-Status Usage(std::string message, std::string_view code, std::string_view next) {
+Status Usage(const std::string& message, std::string_view code, std::string_view next) {
   return WithNext(WithCode(absl::InvalidArgumentError(message), code), next);
 }
 

@@ -194,9 +194,8 @@ Json ContractStateJson(const Contract& contract) {
 
 Verdict Replay::Apply(std::string_view entry) {
   const Position position{static_cast<std::int64_t>(heads_.size())};
-  const Verdict verdict =
-      Step(state_, Context{position, &heads_},
-           entry);  // Rows test before they write: a void entry changes only the seq.
+  Verdict verdict = Step(state_, Context{position, &heads_},
+                         entry);  // Rows test before they write: a void entry changes only the seq.
   heads_.push_back(NextHead(heads_.empty() ? Digest{} : heads_.back(), entry));
   return verdict;
 }

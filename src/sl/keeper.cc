@@ -64,7 +64,8 @@ void Keeper::Loop(const std::stop_token& stop) {
       if (NextToTry() == queue_.end()) {
         for (Queued& each : queue_) each.refused = false;
       }
-      if ((next = NextToTry()) == queue_.end()) continue;
+      next = NextToTry();
+      if (next == queue_.end()) continue;
     }
     const Queued now = *next;
     writing_ = now.number;

@@ -217,7 +217,7 @@ Status Merge::Lead(std::uint64_t owner) {
   board_.Begin(KeyOf(owner), run);
   const Target target{[this](std::uint64_t chunk) { return Out(chunk); },
                       [&](std::uint64_t chunk) { Finished(owner, chunk, run); }};
-  const Status status = job_.kind == MergeKind::kMean ? Mean(run, target) : LeadCopy(owner, run);
+  Status status = job_.kind == MergeKind::kMean ? Mean(run, target) : LeadCopy(owner, run);
   if (!status.ok()) {
     board_.Fail(KeyOf(owner));
     return status;

@@ -83,7 +83,8 @@ void NodeLoop::StartMerge(MergeJob job) {
   const bool has_base = job.base && arena_root_ == job.base;
   ClearArena();
   merging_ = true;
-  transfer_ = std::jthread([this, own = OwnUpdate(job), job = std::move(job), has_base,
+  auto own = OwnUpdate(job);
+  transfer_ = std::jthread([this, own = std::move(own), job = std::move(job), has_base,
                             session = session_](const std::stop_token& stop) {
     // What the arena holds is about to be overwritten: it must be on the disk first.
     if (!keeper_->WaitForModels(stop)) return;
