@@ -147,8 +147,10 @@ Result<int> RunSwciCommand(const CommandLine& line, const Machine& machine) {
   // A session blocks in reading standard input, which a stop cannot end, and leaves nothing half
   // done.
   const std::stop_callback leave(machine.stop, [] { std::_Exit(130); });
-  return RunSwci(options, RealSurroundings(*edge.http, machine.stop), std::cin, std::cout,
-                 machine.stop);
+  return RunSwci(
+      options,
+      RealSurroundings(*edge.http, machine.stop, sns.ok() ? *sns : std::vector<Endpoint>()),
+      std::cin, std::cout, machine.stop);
 }
 
 Status RunOperator(const CommandLine& line, const Machine& machine) {
@@ -178,7 +180,7 @@ Result<int> RunExplain(const CommandLine& line, const Machine& machine,
                     "name the directory of a run, or give --sn");
   }
   if (!sns.ok()) return sns.status();
-  options.sn_url = sns->front().Url();
+  for (const Endpoint& sn : *sns) options.sn_urls.push_back(sn.Url());
   ASSIGN_OR_RETURN(options.identity, IdentityFrom(settings));
   return Explain(options, context);
 }

@@ -66,9 +66,18 @@ TEST(Environment, AnSnOf03IsTheSentinelWhenTheAddressesAreEqual) {
 }
 
 TEST(Environment, AnSnWithAnotherSentinelIsNone) {
-  EXPECT_FALSE(Sn({{"THIS_NODE_IP", "10.0.0.2"}, {"SENTINEL_NODE_IP", "10.0.0.1"}}).sentinel);
-  EXPECT_FALSE(Sn({{"SENTINEL_API_SERVICE", "sentinel.example"}}).sentinel);
-  EXPECT_FALSE(Sn({{"SN_I_AM_SENTINEL", "False"}}).sentinel);
+  const NetworkNodeConfig config = Sn({{"THIS_NODE_IP", "10.0.0.2"},
+                                       {"SENTINEL_NODE_IP", "10.0.0.1,10.0.0.3:7"},
+                                       {"SENTINEL_API_SERVER_PORT", "1234"}});
+  EXPECT_FALSE(config.sentinel);
+  EXPECT_THAT(config.sentinel_urls, ElementsAre("https://10.0.0.1:1234", "https://10.0.0.3:7"));
+  EXPECT_EQ(config.name, "");  // One that its key gives.
+  EXPECT_THAT(Sn({{"SENTINEL_API_SERVICE", "sentinel.example"}}).sentinel_urls,
+              ElementsAre("https://sentinel.example:443"));
+  EXPECT_EQ(Sn({{"SENTINEL_NODE_IP", "10.0.0.1"}, {"STARLING_NODE_NAME", "f"}}).name, "f");
+  const auto settings = Settings::Gather(Role::kSn, {}, {{"SN_I_AM_SENTINEL", "False"}}, {});
+  ASSERT_TRUE(settings.ok());
+  EXPECT_EQ(StableCode(SnConfigFrom(*settings).status()), "no-sentinel");
   EXPECT_TRUE(Sn({{"SN_I_AM_SENTINEL", "1"}}).sentinel);
   EXPECT_TRUE(Sn({}).sentinel);
 }

@@ -40,6 +40,22 @@ Result<bool> IsSentinel(const Settings& settings, bool& hpe03) {
          !settings.Given("sentinel");
 }
 
+// Where a following SN finds its sentinel.
+Status SetSentinel(const Settings& settings, NetworkNodeConfig& config) {
+  if (config.sentinel) return absl::OkStatus();
+  // The fallback is a sentinel's name; a following SN gets one of its key.
+  if (!settings.Given("name")) config.name.clear();
+  ASSIGN_OR_RETURN(const std::uint16_t port, settings.Port("sentinel-api-port"));
+  const bool proxied = settings.Given("sentinel-api-service");
+  for (const std::string& item : settings.List(proxied ? "sentinel-api-service" : "sentinel-ip")) {
+    ASSIGN_OR_RETURN(const Endpoint sentinel, ParseHostPort(item, proxied ? kProxyPort : port));
+    config.sentinel_urls.push_back(sentinel.Url());
+  }
+  if (!config.sentinel_urls.empty()) return absl::OkStatus();
+  return Usage("this SN is not the sentinel, and no sentinel is named", "no-sentinel",
+               "give --sentinel-ip and --sentinel-api-port, or --sentinel to create a ledger");
+}
+
 std::string DirectoryOf(const std::string& path) {
   const std::size_t slash = path.rfind('/');
   if (slash == std::string::npos) return ".";
@@ -144,11 +160,12 @@ Result<NetworkNodeConfig> SnConfigFrom(const Settings& settings) {
   config.state_dir = settings.Text("state-dir");
   config.listen_address = settings.Text("listen-address");
   config.hpe03_log_form = settings.hpe03();
-  RETURN_IF_ERROR(CheckName(config.name));
+  RETURN_IF_ERROR(Annotate(CheckName(config.name), "--name"));
   RETURN_IF_ERROR(SetAdvertised(settings, "sn-api-service", config));
   ASSIGN_OR_RETURN(config.api_port, settings.Port("sn-api-port"));
   ASSIGN_OR_RETURN(config.health_port, settings.Port("health-port"));
   ASSIGN_OR_RETURN(config.sentinel, IsSentinel(settings, config.hpe03_log_form));
+  RETURN_IF_ERROR(SetSentinel(settings, config));
   ASSIGN_OR_RETURN(config.auto_create, settings.Bool("auto-create"));
   ASSIGN_OR_RETURN(config.decider.quorum_grace, settings.Span("quorum-grace"));
   config.decider.adapt = !settings.Given("quorum-grace");

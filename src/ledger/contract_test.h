@@ -169,8 +169,59 @@ TYPED_TEST_P(LedgerContract, AppendsOfManyThreadsFormOneChain) {
   EXPECT_EQ(this->ledger_->End().head, head);
 }
 
-REGISTER_TYPED_TEST_SUITE_P(LedgerContract, BeginsEmpty, GivesBackWhatWasAppendedInOrder,
-                            EntriesAreOpaqueBytes, ReadsFromAnyPosition, ReadsAreBounded,
+TYPED_TEST_P(LedgerContract, CopiesRecordsWithTheirTimes) {
+  const auto other = MakeMemoryLedger(this->clock_);
+  this->clock_.Advance(5s);
+  ASSERT_TRUE(other->Append(std::vector<std::string>{"a", "b"}).ok());
+  this->clock_.Advance(5s);
+  ASSERT_TRUE(other->Append(std::vector<std::string>{"c"}).ok());
+  const std::vector<LedgerRecord> records = other->Read(0, {}).value();
+  this->clock_.Advance(5s);
+
+  ASSERT_TRUE(this->ledger_->Copy(std::span(records).first(1)).ok());
+  ASSERT_TRUE(this->ledger_->Copy(std::span(records).subspan(1)).ok());
+
+  EXPECT_EQ(this->ledger_->End().head, other->End().head);
+  const std::vector<LedgerRecord> copied = this->Read(0);
+  ASSERT_EQ(copied.size(), 3U);
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(copied[i].time_unix_ms, records[i].time_unix_ms);
+    EXPECT_EQ(copied[i].entry, records[i].entry);
+  }
+  EXPECT_EQ(this->Append({"d"}).position, 3);
+}
+
+TYPED_TEST_P(LedgerContract, CopiesNothingThatDoesNotFollow) {
+  this->Append({"a"});
+  const auto other = MakeMemoryLedger(this->clock_);
+  ASSERT_TRUE(other->Append(std::vector<std::string>{"a", "b", "c"}).ok());
+  const std::vector<LedgerRecord> good = other->Read(1, {}).value();
+  const auto refuses = [this](std::vector<LedgerRecord> records) {
+    EXPECT_EQ(this->ledger_->Copy(records).code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(this->ledger_->End().position, 0);
+  };
+
+  refuses({});
+  refuses({good[1]});
+  refuses({good[0], good[0]});
+  std::vector<LedgerRecord> records = good;
+  records[1].head = {};
+  refuses(records);
+  records = good;
+  records[1].time_unix_ms = records[0].time_unix_ms - 1;
+  refuses(records);
+  records = good;
+  records[0].entry = std::string(kEntryTextMax + 1, 'x');
+  records[0].head = NextHead(this->ledger_->End().head, records[0].entry);
+  refuses(records);
+  refuses(std::vector<LedgerRecord>(kCopyEntriesMax + 1, good[0]));
+  EXPECT_TRUE(this->ledger_->Copy(good).ok());
+}
+
+REGISTER_TYPED_TEST_SUITE_P(LedgerContract, CopiesRecordsWithTheirTimes,
+                            CopiesNothingThatDoesNotFollow, BeginsEmpty,
+                            GivesBackWhatWasAppendedInOrder, EntriesAreOpaqueBytes,
+                            ReadsFromAnyPosition, ReadsAreBounded,
                             WhatIsOverTheLimitsIsRefusedWhole, StampsTimesThatNeverDecrease,
                             AWaitEndsWithTheAppendThatItWaitsFor, AWaitEndsAtItsDeadline,
                             AWaitEndsWhenItIsStopped, AppendsOfManyThreadsFormOneChain);

@@ -28,8 +28,10 @@ struct LedgerEnd {
   Digest head{};
 };
 
+inline constexpr std::size_t kCopyEntriesMax = 1000;
+
 struct LedgerReadOptions {
-  std::size_t entries_max = 1000;
+  std::size_t entries_max = kCopyEntriesMax;
   std::size_t bytes_max = std::size_t{4}
                           << 20;  // of entry text; at least one entry is returned when there is one
 };
@@ -41,6 +43,10 @@ class Ledger {
   // over the limits (kEntryTextMax, kAppendBytesMax) and a full or broken disk are errors, and then
   // nothing was appended.
   virtual Result<LedgerEnd> Append(std::span<const std::string> entries) = 0;
+  // Records of another copy of this log, kept with their time stamps; atomic and durable as Append.
+  // At most kCopyEntriesMax at once. What does not follow (position, running head, a time before
+  // the one in front of it) is InvalidArgument, and then nothing was copied.
+  virtual Status Copy(std::span<const LedgerRecord> records) = 0;
   // In order, from position `from` (≥ 0) on; none when the log ends before it.
   [[nodiscard]] virtual Result<std::vector<LedgerRecord>> Read(
       std::int64_t from, const LedgerReadOptions& options) const = 0;
@@ -60,6 +66,11 @@ std::unique_ptr<Ledger> MakeMemoryLedger(const Clock& clock);
 // is named: "entry 17: …"). One process at a time: a locked file is FailedPrecondition naming the
 // file.
 Result<std::unique_ptr<Ledger>> OpenEmbeddedLedger(const std::string& path, const Clock& clock);
+
+// For a copy whose original is elsewhere: the damaged file is put aside as "<path>.damaged" (an
+// older one of that name goes), and a new ledger begins with the entries before the damage. Answers
+// how many those are.
+Result<std::int64_t> SalvageEmbeddedLedger(const std::string& path, const Clock& clock);
 
 // The same file, read-only and without the open-time check: for `starling verify`, which reports on
 // every entry itself. Row checksums cover the time stamps: the first record whose checksum, head or

@@ -29,6 +29,16 @@ class MemoryLedger final : public Ledger {
     return LedgerEnd{first.position, records_[static_cast<std::size_t>(first.position)].head};
   }
 
+  Status Copy(std::span<const LedgerRecord> records) override {
+    const std::scoped_lock lock(mutex_);
+    const LedgerEnd end =
+        records_.empty() ? LedgerEnd{} : LedgerEnd{records_.back().position, records_.back().head};
+    RETURN_IF_ERROR(CheckCopy(end, records_.empty() ? 0 : records_.back().time_unix_ms, records));
+    records_.insert(records_.end(), records.begin(), records.end());
+    grown_.notify_all();
+    return absl::OkStatus();
+  }
+
   Result<std::vector<LedgerRecord>> Read(std::int64_t from,
                                          const LedgerReadOptions& options) const override {
     if (from < 0) return absl::InvalidArgumentError("a position is 0 or more");

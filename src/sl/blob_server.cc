@@ -54,6 +54,7 @@ BlobServer::BlobServer(BlobServerDeps deps) : deps_(std::move(deps)) {
            [this](const RouteMatch& m) { return RunLeaves(m); })
       .Add("GET", "/v1/progress/{instance}", [this](const RouteMatch& m) { return Progress(m); })
       .Add("GET", "/v1/schema/{root}", [this](const RouteMatch& m) { return Schema(m); })
+      .Add("GET", "/v1/entries", [this](const RouteMatch& m) { return Entries(m); })
       .Add("GET", "/v1/models", [this](const RouteMatch& m) { return Models(m); });
 }
 
@@ -270,6 +271,22 @@ HttpResponse BlobServer::Schema(const RouteMatch& match) const {
   response.headers["content-type"] = "application/octet-stream";
   response.body = shared->layout->header();
   return response;
+}
+
+// For an SN that has lost its newest entries.
+HttpResponse BlobServer::Entries(const RouteMatch& match) const {
+  if (!match.request.peer || !deps_.network_nodes.Allows(*match.request.peer)) {
+    return ProblemResponse(
+        WithCode(absl::PermissionDeniedError("only network nodes may ask this"), "wrong-path"));
+  }
+  const auto from = match.request.query.find("from");
+  const Result<std::uint64_t> position =
+      from == match.request.query.end() ? std::uint64_t{0} : ParseNumber(from->second);
+  if (!position.ok()) return ProblemResponse(position.status());
+  const Result<LedgerPage> page = deps_.log == nullptr
+                                      ? absl::NotFoundError("no entries are kept here")
+                                      : deps_.log->Page(static_cast<std::int64_t>(*position));
+  return page.ok() ? JsonResponse(LedgerPageJson(*page)) : ProblemResponse(page.status());
 }
 
 }  // namespace starling

@@ -11,6 +11,7 @@
 #include "sl/access.h"
 #include "sl/blob_store.h"
 #include "sl/board.h"
+#include "sl/kept_log.h"
 #include "tensor/arena.h"
 #include "tensor/layout.h"
 
@@ -20,9 +21,10 @@ struct BlobServerDeps {
   Board& board;
   const BlobStore& store;
   const Clock& clock;
-  std::string kid;           // of our ledger key
-  PeerPolicy operators;      // may list and fetch models
-  PeerPolicy network_nodes;  // may ask for the progress
+  std::string kid;               // of our ledger key
+  PeerPolicy operators;          // may list and fetch models
+  PeerPolicy network_nodes;      // may ask for the progress and for entries
+  const KeptLog* log = nullptr;  // none: no entries are shown
 };
 
 // What the program's `open` fixed: known only from then on.
@@ -54,6 +56,7 @@ class BlobServer {
   [[nodiscard]] HttpResponse Progress(const RouteMatch& match) const;
   [[nodiscard]] HttpResponse Models(const RouteMatch& match) const;
   [[nodiscard]] HttpResponse Schema(const RouteMatch& match) const;
+  [[nodiscard]] HttpResponse Entries(const RouteMatch& match) const;
   [[nodiscard]] Status MayHaveModels(const HttpRequest& request) const;
   [[nodiscard]] std::shared_ptr<const SharedArenas> arenas() const;
   // Is this range of an update the asker's? Waits for the run's leaves where an auditor asks.

@@ -115,9 +115,10 @@ Result<int> RunLearningNode(const LearningNodeConfig& given, const LearningNodeD
   HttpClient probe_client(*net.peer_tls, within);
 
   Board board;
+  KeptLog kept_log;
   BlobServer blob_server({board, *store, deps.clock, key.kid(),
                           PolicyOf(config, {&config.operator_paths}),
-                          PolicyOf(config, {&config.sn_paths})});
+                          PolicyOf(config, {&config.sn_paths}), &kept_log});
   HttpServerOptions http = config.http;
   http.address = config.listen_address;
   http.port = config.blob_port;
@@ -139,8 +140,10 @@ Result<int> RunLearningNode(const LearningNodeConfig& given, const LearningNodeD
   const std::string socket_path =
       config.socket_path.empty() ? config.state_dir + "/starling.sock" : config.socket_path;
   const std::uint16_t port = config.advertise_port != 0 ? config.advertise_port : server->port();
-  NodeLoop loop({config, deps, key, peers, Endpoint{config.advertise_host, port}.Url(), board,
-                 *store, blob_server, health, initial});
+  const std::string url = Endpoint{config.advertise_host, port}.Url();
+  link_options.url = url;
+  link_options.kept_log = &kept_log;
+  NodeLoop loop({config, deps, key, peers, url, board, *store, blob_server, health, initial});
   ASSIGN_OR_RETURN(
       const std::unique_ptr<Bridge> bridge,
       Bridge::Listen(

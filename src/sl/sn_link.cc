@@ -20,47 +20,25 @@ struct Outgoing {
   std::string text;
 };
 
-Result<LedgerRecord> ParseRecord(const Json& object) {
-  LedgerRecord record;
-  ASSIGN_OR_RETURN(const std::uint64_t position, GetUint(object, "position"));
-  ASSIGN_OR_RETURN(const std::uint64_t time, GetUint(object, "time_unix_ms"));
-  ASSIGN_OR_RETURN(const std::string head, GetString(object, "head", 64));
-  ASSIGN_OR_RETURN(record.head, ParseHexDigest(head));
-  ASSIGN_OR_RETURN(record.entry, GetString(object, "entry", kAppendBytesMax));
-  record.position = static_cast<std::int64_t>(position);
-  record.time_unix_ms = static_cast<std::int64_t>(time);
-  return record;
+// Answers that leave nothing to hope for.
+bool IsSplit(const Status& status) { return StableCode(status) == "split-ledger"; }
+
+Status SplitLedger(const Endpoint& sn, const Place& theirs, const Digest& ours) {
+  return WithNext(
+      WithCode(
+          absl::DataLossError(StrCat("split ledger: at position ", theirs.position.value(),
+                                     " the SN ", sn.Url(), " has head ", ShortText(theirs.head),
+                                     " where this node has read ", ShortText(ours))),
+          "split-ledger"),
+      "stop the swarm and ask the operator of the SN whether its ledger was restored or replaced");
 }
 
-Result<std::int64_t> FinalPosition(const Json& answer) {
-  ASSIGN_OR_RETURN(const Json* const place, GetObject(answer, "final"));
-  const auto position = place->find("position");
-  if (position == place->end() || !position->is_number_integer())
-    return absl::InvalidArgumentError("the answer names no final position");
-  return position->get<std::int64_t>();
-}
-
-Result<std::vector<LedgerRecord>> ParseTail(const Json& answer, const Place& place) {
-  ASSIGN_OR_RETURN(const Json* const entries, GetArray(answer, "entries", 1000));
-  ASSIGN_OR_RETURN(const std::int64_t final_position, FinalPosition(answer));
-  std::vector<LedgerRecord> records;
-  Place at = place;
-  for (const Json& entry : *entries) {
-    ASSIGN_OR_RETURN(LedgerRecord record, ParseRecord(entry));
-    if (record.position != at.position.value() + 1 ||
-        record.head != NextHead(at.head, record.entry)) {
-      return WithNext(
-          WithCode(absl::DataLossError(StrCat("split ledger: the SN's entry ", record.position,
-                                              " does not follow what this node has read")),
-                   "split-ledger"),
-          "stop the swarm and ask the operator of the SN whether its ledger was restored or "
-          "replaced");
-    }
-    if (record.position > final_position) break;  // It may still be taken back.
-    at = Place{Position{record.position}, record.head};
-    records.push_back(std::move(record));
-  }
-  return records;
+// This SN cannot take it now; the same bytes will do later, or at another SN.
+bool IsPassing(const Status& status) {
+  const std::string code = StableCode(status);
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ||
+         absl::IsResourceExhausted(status) || absl::IsInternal(status) || code == "seen-ahead" ||
+         code == "bad-answer";
 }
 
 // The end of the log after what was sent; a position that is not one reads as the beginning.
@@ -79,16 +57,23 @@ struct SnLink::Impl {
   void SendLoop(const std::stop_token& stop);
   // True when `out` need not be sent again.
   bool SendOnce(const Outgoing& out, const std::stop_token& stop);
-  void Failed(const Status& why);
+  Result<LedgerNews> AskForNews(const Endpoint& sn, const Place& at, const std::stop_token& stop);
+  Status AskAhead(const Endpoint& sn, const Place& at, const Status& why,
+                  const std::stop_token& stop);
+  Status NameTheSplit(const Endpoint& sn, const Place& at, const Status& why,
+                      const std::stop_token& stop);
+  // The SN numbered `failed` does not do; the next one is tried, by both threads.
+  void Failed(std::size_t failed, const Status& why);
   void Works();
   void Pause(Duration& pause, const std::stop_token& stop);
-  [[nodiscard]] const Endpoint& Sn() const {
-    return options.sns[current.load() % options.sns.size()];
+  [[nodiscard]] const Endpoint& Sn(std::size_t number) const {
+    return options.sns[number % options.sns.size()];
   }
   void AddHeaders(ClientRequest& request) const {
     const std::scoped_lock lock(mutex);
     request.headers["starling-seen"] = StrCat(place.position.value(), ":", HexOf(place.head));
     if (!node.empty()) request.headers["starling-node"] = node;
+    if (!options.url.empty()) request.headers["starling-url"] = options.url;
   }
 
   const SnLinkOptions options;
@@ -96,7 +81,7 @@ struct SnLink::Impl {
   const Clock& clock;
   Log log;
   const std::function<void(SnEvent)> on_event;
-  std::atomic<std::size_t> current{0};  // index of the SN in use
+  std::atomic<std::size_t> current{0};  // number of the SN in use, modulo how many there are
   mutable std::mutex mutex;
   std::condition_variable_any changed;
   std::deque<Outgoing> queue;  // the front one is being sent
@@ -109,8 +94,9 @@ struct SnLink::Impl {
   std::jthread sender;
 };
 
-void SnLink::Impl::Failed(const Status& why) {
-  ++current;
+void SnLink::Impl::Failed(std::size_t failed, const Status& why) {
+  // The other thread may have gone on already.
+  static_cast<void>(current.compare_exchange_strong(failed, failed + 1));
   std::string line;
   {
     const std::scoped_lock lock(mutex);
@@ -120,7 +106,7 @@ void SnLink::Impl::Failed(const Status& why) {
     if (line == trouble) return;
     trouble = line;
   }
-  log.Warning("{}; next: {}", line, Sn().Url());
+  log.Warning("{}; next: {}", line, Sn(current.load()).Url());
 }
 
 void SnLink::Impl::Works() {
@@ -136,6 +122,63 @@ void SnLink::Impl::Pause(Duration& pause, const std::stop_token& stop) {
   pause = std::min(pause * 2, options.retry_max);
 }
 
+Result<LedgerNews> SnLink::Impl::AskForNews(const Endpoint& sn, const Place& at,
+                                            const std::stop_token& stop) {
+  const std::int64_t from = at.position.value() + 1;
+  ClientRequest request;
+  request.target = StrCat("/v1/entries?from=", from, "&wait=", Millis(options.poll));
+  AddHeaders(request);
+  request.idle_timeout = options.poll + 10s;
+  const Result<Json> answer = client.DoJson(sn, request, stop);
+  if (StableCode(answer.status()) == "seen-ahead") return AskAhead(sn, at, answer.status(), stop);
+  RETURN_IF_ERROR(answer.status());
+  ASSIGN_OR_RETURN(LedgerPage page, ParseLedgerPage(*answer, from));
+  if (!page.records.empty() &&
+      page.records.front().head != NextHead(at.head, page.records.front().entry)) {
+    return NameTheSplit(
+        sn, at,
+        WithCode(absl::DataLossError(
+                     StrCat("entry ", from, " does not follow position ", at.position.value())),
+                 "bad-answer"),
+        stop);
+  }
+  // What is not final may still be taken back.
+  while (!page.records.empty() && page.records.back().position > page.final_end.position)
+    page.records.pop_back();
+  const std::int64_t last =
+      page.records.empty() ? at.position.value() : page.records.back().position;
+  return LedgerNews{std::move(page.records), last >= page.final_end.position};
+}
+
+// The SN's next entry does not follow our last one: it has another head there, which is a split, or
+// it talks nonsense.
+Status SnLink::Impl::NameTheSplit(const Endpoint& sn, const Place& at, const Status& why,
+                                  const std::stop_token& stop) {
+  if (at.position.value() < 0) return why;
+  ClientRequest request;
+  request.target = StrCat("/v1/entries?from=", at.position.value());
+  AddHeaders(request);
+  ASSIGN_OR_RETURN(const Json answer, client.DoJson(sn, request, stop));
+  ASSIGN_OR_RETURN(const LedgerPage page, ParseLedgerPage(answer, at.position.value()));
+  if (page.records.empty() || page.records.front().head == at.head) return why;
+  return SplitLedger(sn, {at.position, page.records.front().head}, at.head);
+}
+
+// The SN's log is shorter than what was read: it was restored from an old copy, and takes back what
+// it lacks; or it is another log.
+Status SnLink::Impl::AskAhead(const Endpoint& sn, const Place& at, const Status& why,
+                              const std::stop_token& stop) {
+  const std::int64_t from = at.position.value() + 1;
+  ClientRequest request;
+  request.target = StrCat("/v1/entries?from=", from);
+  ASSIGN_OR_RETURN(const Json answer, client.DoJson(sn, request, stop));
+  ASSIGN_OR_RETURN(const LedgerPage page, ParseLedgerPage(answer, from));
+  const std::optional<Digest> ours =
+      options.kept_log == nullptr ? std::nullopt : options.kept_log->HeadAt(page.end.position);
+  if (!ours || *ours == page.end.head) return why;
+  return SplitLedger(sn, {Position{page.end.position}, page.end.head}, *ours);
+}
+
 void SnLink::Impl::Tail(const std::stop_token& stop) {
   Duration pause = options.retry_first;
   while (!stop.stop_requested()) {
@@ -144,33 +187,25 @@ void SnLink::Impl::Tail(const std::stop_token& stop) {
       const std::scoped_lock lock(mutex);
       at = place;
     }
-    ClientRequest request;
-    request.target =
-        StrCat("/v1/entries?from=", at.position.value() + 1, "&wait=", Millis(options.poll));
-    AddHeaders(request);
-    request.idle_timeout = options.poll + 10s;
-    const Result<Json> answer = client.DoJson(Sn(), request, stop);
-    Result<std::vector<LedgerRecord>> records =
-        answer.ok() ? ParseTail(*answer, at) : Result<std::vector<LedgerRecord>>(answer.status());
+    const std::size_t number = current.load();
+    Result<LedgerNews> news = AskForNews(Sn(number), at, stop);
     if (stop.stop_requested()) return;
-    if (!records.ok()) {
-      if (StableCode(records.status()) == "split-ledger")
-        return on_event(SnRefusal{false, records.status(), ""});
-      Failed(records.status());
+    if (IsSplit(news.status())) return on_event(SnRefusal{false, news.status(), ""});
+    if (!news.ok()) {
+      Failed(number, news.status());
       Pause(pause, stop);
       continue;
     }
     Works();
     pause = options.retry_first;
-    const std::int64_t last = records->empty() ? at.position.value() : records->back().position;
-    const bool at_end = last >= FinalPosition(*answer).value_or(last);
-    if (records->empty() && (end_told || !at_end)) continue;
-    end_told = end_told || at_end;
-    if (!records->empty()) {
+    if (news->records.empty() && (end_told || !news->at_end)) continue;
+    end_told = end_told || news->at_end;
+    if (!news->records.empty()) {
+      if (options.kept_log != nullptr) options.kept_log->Add(news->records);
       const std::scoped_lock lock(mutex);
-      place = Place{Position{last}, records->back().head};
+      place = Place{Position{news->records.back().position}, news->records.back().head};
     }
-    on_event(LedgerNews{*std::move(records), at_end});
+    on_event(*std::move(news));
   }
 }
 
@@ -182,7 +217,8 @@ bool SnLink::Impl::SendOnce(const Outgoing& out, const std::stop_token& stop) {
   AddHeaders(request);
   request.body = out.enrol ? Json{{"contract", out.contract.value()}, {"claim", out.text}}.dump()
                            : Json{{"entries", Json::array({out.text})}}.dump();
-  const Result<Json> answer = client.DoJson(Sn(), request, stop);
+  const std::size_t number = current.load();
+  const Result<Json> answer = client.DoJson(Sn(number), request, stop);
   if (answer.ok()) {
     Works();
     if (out.enrol) on_event(SnEnrolled{EndOf(*answer)});
@@ -201,9 +237,8 @@ bool SnLink::Impl::SendOnce(const Outgoing& out, const std::stop_token& stop) {
   }
   // Sent twice because the first answer was lost: it is in the log already.
   if (!out.enrol && StableCode(why) == "seq-used") return true;
-  if (absl::IsUnavailable(why) || absl::IsDeadlineExceeded(why) || absl::IsResourceExhausted(why) ||
-      absl::IsInternal(why)) {
-    Failed(why);
+  if (IsPassing(why)) {
+    Failed(number, why);
     return false;
   }
   on_event(SnRefusal{out.enrol, why, out.text});

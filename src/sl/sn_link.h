@@ -1,6 +1,8 @@
 // SnLink: this SL's line to the SNs: a thread that tails the log (verified head by head) and one
-// that sends what was signed, in order, the same bytes until it is in the log. Several SNs are
-// tried in turn. Construct, then destroy to stop; Send* from any thread.
+// that sends what was signed, in order, the same bytes until it is in the log. When the SN in use
+// goes, is behind or has lost its own sentinel, the next one is tried: the log is the same at all
+// of them, and the same bytes again are a success, so nothing is lost or said twice. Construct,
+// then destroy to stop; Send* from any thread.
 #pragma once
 
 #include <functional>
@@ -15,6 +17,7 @@
 #include "http/client.h"
 #include "ledger/ledger.h"
 #include "protocol/ids.h"
+#include "sl/kept_log.h"
 
 namespace starling {
 
@@ -45,6 +48,8 @@ struct SnLinkOptions {
   Duration poll = 20s;        // how long one tail request waits at the SN
   Duration retry_first = 100ms;
   Duration retry_max = 5s;
+  std::string url;              // where an SN that lacks entries may ask this SL for them
+  KeptLog* kept_log = nullptr;  // borrowed; gets what was read
 };
 
 class SnLink {

@@ -1,5 +1,8 @@
 #include "sl/sn_link.h"
 
+#include <condition_variable>
+#include <optional>
+
 #include "base/mailbox.h"
 #include "base/text.h"
 #include "crypto/json.h"
@@ -35,6 +38,7 @@ class ShownLog {
   void Alter(std::size_t position, const char* field, Json value) {
     entries_[position][field] = std::move(value);
   }
+  [[nodiscard]] const Json& At(std::size_t position) const { return entries_.at(position); }
   [[nodiscard]] std::size_t size() const { return entries_.size(); }
   [[nodiscard]] std::int64_t end() const { return static_cast<std::int64_t>(entries_.size()) - 1; }
 
@@ -48,9 +52,14 @@ class SnLinkTest : public HttpsTest {
   SnLinkTest() {
     log_.Add("first");
     log_.Add("second");
+    good_head_ = log_.At(1).at("head");
     StartServer(LocalOptions(), [this](const HttpRequest& request, const std::stop_token& stop) {
       return Serve(request, stop);
     });
+  }
+  ~SnLinkTest() override {
+    link_.reset();
+    server_.reset();  // before what its threads use
   }
   HttpResponse Serve(const HttpRequest& request, const std::stop_token& stop) {
     if (request.method == "POST") {
@@ -63,17 +72,32 @@ class SnLinkTest : public HttpsTest {
       return answer;
     }
     const auto from = static_cast<std::size_t>(std::stoul(request.query.at("from")));
+    {
+      const std::scoped_lock lock(mutex_);
+      if (nonsense_answers_ > 0 && --nonsense_answers_ == 0) log_.Alter(1, "head", good_head_);
+      if (other_) return JsonResponse(other_->Answer(from, other_->end()));
+    }
     if (from >= log_.size()) {  // Nothing more will come.
-      Mailbox<char> nobody;
-      static_cast<void>(nobody.Pop(stop, 60s));
+      std::unique_lock lock(mutex_);
+      static_cast<void>(changed_.wait(lock, stop, [this] { return other_.has_value(); }));
+      if (other_) return JsonResponse(other_->Answer(from, other_->end()));
     }
     return JsonResponse(log_.Answer(from, final_ < 0 ? log_.end() : final_));
+  }
+  void ShowInstead(ShownLog other) {
+    const std::scoped_lock lock(mutex_);
+    other_ = std::move(other);
+    changed_.notify_all();
+  }
+  static Digest ShownHead(const ShownLog& log, std::size_t position) {
+    return ParseHexDigest(log.At(position).at("head").get<std::string>()).value();
   }
   void Connect(std::vector<Endpoint> sns = {}) {
     if (sns.empty()) sns = {server_endpoint_};
     SnLinkOptions options;
     options.sns = std::move(sns);
     options.retry_first = options.retry_max = 1ms;
+    options.kept_log = kept_log_;
     link_ = std::make_unique<SnLink>(std::move(options), client_, clock_, Log(),
                                      [this](SnEvent event) { events_.Push(std::move(event)); });
   }
@@ -91,6 +115,11 @@ class SnLinkTest : public HttpsTest {
   }
 
   ShownLog log_;
+  Json good_head_;                 // of entry 1, as it should be
+  std::optional<ShownLog> other_;  // shown from then on
+  int nonsense_answers_ = 0;
+  KeptLog* kept_log_ = nullptr;
+  std::condition_variable_any changed_;
   std::int64_t final_ = -1;  // −1: the end
   std::mutex mutex_;
   std::vector<std::string> posted_;
@@ -114,13 +143,56 @@ TEST_F(SnLinkTest, HandsOnTheLogThatItHasVerified) {
   EXPECT_EQ(link_->Seen(), StrCat("1:", HexOf(records[1].head)));
 }
 
-TEST_F(SnLinkTest, AHeadThatDoesNotFollowIsASplitLedger) {
+TEST_F(SnLinkTest, AnSnThatTalksNonsenseIsAskedAgain) {
   log_.Alter(1, "head", HexOf({}));
+  nonsense_answers_ = 2;
   Connect();
 
   const SnEvent event = Next();
 
-  EXPECT_EQ(StableCode(std::get<SnRefusal>(event).why), "split-ledger");
+  EXPECT_EQ(std::get<LedgerNews>(event).records.size(), 2U);
+  EXPECT_EQ(nonsense_answers_, 0);
+}
+
+TEST_F(SnLinkTest, AnotherHeadAtAPlaceThatWasReadIsASplitLedgerWithBothHeadsNamed) {
+  Connect();
+  static_cast<void>(Next());
+  ShownLog other;
+  other.Add("first");
+  other.Add("another second");
+  other.Add("third");
+  ShowInstead(other);
+
+  const SnEvent event = Next();
+
+  const Status& why = std::get<SnRefusal>(event).why;
+  EXPECT_EQ(StableCode(why), "split-ledger");
+  EXPECT_THAT(std::string(why.message()), HasSubstr("at position 1 the SN https://127.0.0.1:"));
+  EXPECT_THAT(std::string(why.message()), HasSubstr(ShortText(ShownHead(other, 1))));
+  EXPECT_THAT(std::string(why.message()), HasSubstr(ShortText(ShownHead(log_, 1))));
+}
+
+TEST_F(SnLinkTest, WhatItHasReadIsKeptForAnSnThatHasLostIt) {
+  KeptLog kept;
+  kept_log_ = &kept;
+  Connect();
+  static_cast<void>(Next());
+
+  EXPECT_EQ(kept.Page(0)->records.size(), 2U);
+  link_.reset();
+}
+
+TEST_F(SnLinkTest, AnSnThatIsBehindIsAskedAgain) {
+  answers_.push_back(Refusal(absl::StatusCode::kFailedPrecondition, "seen-ahead"));
+  answers_.push_back(Refusal(absl::StatusCode::kUnavailable, "behind"));
+  answers_.push_back(Refusal(absl::StatusCode::kUnavailable, "catching-up"));
+  Connect();
+  static_cast<void>(Next());
+
+  link_->SendEntry("one");
+  link_->Flush(60s);
+
+  EXPECT_EQ(Posted().size(), 4U);
 }
 
 TEST_F(SnLinkTest, EntriesBeyondTheFinalPlaceWait) {

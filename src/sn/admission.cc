@@ -28,10 +28,10 @@ std::optional<PublicKey> FindKey(const LedgerState& state, const ContractName& c
 
 }  // namespace
 
-Status SplitLedger(Position position, const Digest& shown, const Digest& ours) {
+Status SplitLedger(const Place& shown, const Digest& ours, std::string_view who) {
   return Refused(
-      absl::AbortedError(StrCat("at position ", position.value(), " you have seen head ",
-                                ShortText(shown), " where this ledger has ", ShortText(ours))),
+      absl::AbortedError(StrCat("at position ", shown.position.value(), " ", who, " head ",
+                                ShortText(shown.head), " where this ledger has ", ShortText(ours))),
       "split-ledger",
       "two ledgers claim to be this swarm's: stop both sides, and compare with `starling verify` "
       "which is the right one");
@@ -47,7 +47,7 @@ Status CheckSeen(const Replay& replay, const Place& seen) {
         "the SN may have been restored from an old copy: bring its newest ledger.db back");
   }
   ASSIGN_OR_RETURN(const Digest ours, replay.HeadAt(seen.position));
-  if (ours != seen.head) return SplitLedger(seen.position, seen.head, ours);
+  if (ours != seen.head) return SplitLedger(seen, ours);
   return absl::OkStatus();
 }
 

@@ -25,6 +25,9 @@ namespace starling {
 // weights, witnesses, audits, licences.
 [[nodiscard]] Rules OpenRules(const Contract* previous);
 
-[[nodiscard]] Status SplitLedger(Position position, const Digest& shown, const Digest& ours);
+// Another head at a place that both have; `who` names the other side ("you have seen", "https://…
+// has").
+[[nodiscard]] Status SplitLedger(const Place& shown, const Digest& ours,
+                                 std::string_view who = "you have seen");
 
 }  // namespace starling

@@ -5,14 +5,18 @@
 #include <utility>
 
 #include "base/text.h"
+#include "ledger/page.h"
 #include "sn/admission.h"
 
 namespace starling {
 namespace {
 
-constexpr std::size_t kEntriesMax = 1000;
-constexpr std::size_t kEntriesBytesMax = std::size_t{1} << 20;
+constexpr std::size_t kEntriesMax = 1000;  // in one append
 constexpr std::uint64_t kWaitMillisMax = 60'000;
+// How long a copy is waited for that is a moment behind whoever asks.
+constexpr Duration kBehindPatience = 2s;
+// How often a following SN looks whether its sentinel is still there, for those who wait.
+constexpr Duration kUpstreamLook = 1s;
 // An append's JSON: its entries and some air.
 constexpr std::size_t kBodyBytesMax = kAppendBytesMax + (std::size_t{32} << 10);
 
@@ -66,10 +70,7 @@ void SnApi::AddReads() {
     Result<HttpResponse> answer = GetEntries(match);
     return answer.ok() ? *std::move(answer) : Problem(answer.status());
   });
-  router_.Add("GET", "/v1/nodes", [this](const RouteMatch&) {
-    return JsonResponse(
-        NodesJson(*deps_.feed.Current(), presence_, options_.self, deps_.clock.UtcNow()));
-  });
+  router_.Add("GET", "/v1/nodes", [this](const RouteMatch&) { return GetNodes(); });
   router_.Add("GET", "/v1/contracts", [this](const RouteMatch&) {
     const std::shared_ptr<const Snapshot> snapshot = deps_.feed.Current();
     Json contracts = Json::array();
@@ -85,6 +86,15 @@ void SnApi::AddReads() {
 }
 
 void SnApi::AddWrites() {
+  if (follows()) {
+    const auto forward = [this](const RouteMatch& match) {
+      return deps_.upstream.forward(match.request, match.stop);
+    };
+    for (const char* const pattern :
+         {"/v1/entries", "/v1/nodes", "/v1/sns", "/v1/contracts", "/v1/contracts/{name}"})
+      router_.Add("POST", pattern, forward);
+    return;
+  }
   const auto add = [this](const std::string& pattern, const PeerPolicy& policy,
                           std::string_view who, auto handler) {
     router_.Add("POST", pattern,
@@ -95,6 +105,7 @@ void SnApi::AddWrites() {
                   return answer.ok() ? *std::move(answer) : Problem(answer.status());
                 });
   };
+  add("/v1/sns", options_.networks, "network nodes", &SnApi::PostSns);
   add("/v1/entries", options_.learners, "learning nodes", &SnApi::PostEntries);
   add("/v1/contracts", options_.operators, "operators", &SnApi::PostContracts);
   add("/v1/contracts/{name}", options_.operators, "operators", &SnApi::PostContract);
@@ -107,12 +118,38 @@ void SnApi::AddWrites() {
 }
 
 HttpResponse SnApi::Handle(const HttpRequest& request, const std::stop_token& stop) {
-  if (const Status status = CheckSeenHeader(request); !status.ok()) return Problem(status);
-  if (request.peer && options_.learners.Allows(*request.peer)) {
-    presence_.Heard(*request.peer, request.Header("starling-node"), deps_.feed.Current()->state,
-                    deps_.clock.UtcNow());
+  const std::string speaks_for = request.Header("starling-for");
+  if (speaks_for.empty()) return HandleOf(request, stop);
+  // A following SN passes on what somebody has asked it, and vouches for who that is.
+  if (const Status status = Allow(options_.networks, request, "network nodes"); !status.ok())
+    return Problem(status);
+  Result<SpiffeId> id = SpiffeId::Parse(speaks_for);
+  if (!id.ok()) return Problem(BadRequest("Starling-For is no SPIFFE ID"));
+  HttpRequest passed = request;
+  passed.peer = *std::move(id);
+  return HandleOf(passed, stop);
+}
+
+HttpResponse SnApi::HandleOf(const HttpRequest& request, const std::stop_token& stop) {
+  // The sentinel judges what is passed on to it.
+  const bool is_passed_on = follows() && request.method == "POST";
+  if (!is_passed_on) {
+    if (const Status status = CheckSeenHeader(request, stop); !status.ok()) return Problem(status);
   }
+  NoteWhoAsks(request);
   return router_.Handle(request, stop);
+}
+
+void SnApi::NoteWhoAsks(const HttpRequest& request) {
+  if (!request.peer) return;
+  const std::string node = request.Header("starling-node");
+  const std::shared_ptr<const Snapshot> snapshot = deps_.feed.Current();
+  if (options_.learners.Allows(*request.peer)) {
+    presence_.Heard(*request.peer, node, snapshot->state, deps_.clock.UtcNow());
+  } else if (options_.networks.Allows(*request.peer) &&
+             snapshot->state.sns.contains(NodeName(node))) {
+    presence_.HeardNode(kSnsContract, NodeName(node), deps_.clock.UtcNow());
+  }
 }
 
 HttpResponse SnApi::Problem(const Status& status, const Json& extra) {
@@ -126,21 +163,55 @@ std::map<std::string, std::uint64_t> SnApi::refused() const {
   return refused_.With([](const auto& refused) { return refused; });
 }
 
-Status SnApi::CheckSeenHeader(const HttpRequest& request) const {
+Status SnApi::CheckPlace(const Place& seen) const {
+  const std::optional<Digest> ours = deps_.feed.HeadAt(seen.position);
+  if (ours) return *ours == seen.head ? absl::OkStatus() : SplitLedger(seen, *ours);
+  if (follows()) {
+    return WithNext(
+        WithCode(absl::UnavailableError(StrCat("this SN's copy of the ledger ends before position ",
+                                               seen.position.value(), ", which you have seen")),
+                 "behind"),
+        "it follows the sentinel; ask again in a second, or another SN");
+  }
+  return WithNext(
+      WithCode(
+          absl::FailedPreconditionError(StrCat("this ledger ends before position ",
+                                               seen.position.value(), ", which you have seen")),
+          "seen-ahead"),
+      "the SN may have been restored from an old copy, and asks the other nodes for what it lacks; "
+      "if none has it, bring its newest ledger.db back");
+}
+
+Status SnApi::CheckSeenHeader(const HttpRequest& request, const std::stop_token& stop) const {
   const std::string header = request.Header("starling-seen");
   if (header.empty()) return absl::OkStatus();
   const Result<Place> seen = ParsePlace(header);
   if (!seen.ok()) return BadRequest("Starling-Seen is not <position>:<head>");
-  const std::optional<Digest> ours = deps_.feed.HeadAt(seen->position);
-  if (!ours) {
-    return WithNext(
-        WithCode(
-            absl::FailedPreconditionError(StrCat("this ledger ends before position ",
-                                                 seen->position.value(), ", which you have seen")),
-            "seen-ahead"),
-        "the SN may have been restored from an old copy: bring its newest ledger.db back");
+  // A copy is a moment behind.
+  if (follows()) static_cast<void>(deps_.feed.WaitFor(seen->position, kBehindPatience, stop));
+  Status status = CheckPlace(*seen);
+  if (status.ok() || !request.peer) return status;
+  const ShownPlace shown{*seen, request.Header("starling-url"), request.peer->text()};
+  const std::string code = StableCode(status);
+  if (code == "seen-ahead" && deps_.on_ahead) deps_.on_ahead(shown, stop);
+  if (code == "split-ledger" && deps_.on_split) deps_.on_split(shown, status, stop);
+  return status;
+}
+
+Status SnApi::WaitForEntries(Position begin, Duration patience, const std::stop_token& stop) const {
+  if (!follows()) {
+    static_cast<void>(deps_.feed.WaitFor(begin, patience, stop));
+    return absl::OkStatus();
   }
-  return *ours == seen->head ? absl::OkStatus() : SplitLedger(seen->position, seen->head, *ours);
+  // Who waits here for news must learn that none can come, and may ask another SN.
+  const Instant until = deps_.clock.Now() + patience;
+  while (deps_.feed.Current()->end.position < begin && !stop.stop_requested()) {
+    RETURN_IF_ERROR(deps_.upstream.state());
+    const Duration left = until - deps_.clock.Now();
+    if (left <= Duration::zero()) break;
+    static_cast<void>(deps_.feed.WaitFor(begin, std::min<Duration>(left, kUpstreamLook), stop));
+  }
+  return absl::OkStatus();
 }
 
 Result<HttpResponse> SnApi::GetEntries(const RouteMatch& match) {
@@ -149,13 +220,13 @@ Result<HttpResponse> SnApi::GetEntries(const RouteMatch& match) {
   ASSIGN_OR_RETURN(const std::uint64_t decode, QueryNumber(match.request, "decode"));
   const Position begin(static_cast<std::int64_t>(from));
   const auto patience = std::chrono::milliseconds(std::min(wait, kWaitMillisMax));
-  if (patience.count() > 0) static_cast<void>(deps_.feed.WaitFor(begin, patience, match.stop));
+  if (patience.count() > 0) RETURN_IF_ERROR(WaitForEntries(begin, patience, match.stop));
 
   const Place end = deps_.feed.Current()->end;
   std::vector<LedgerRecord> records;
   if (begin <= end.position) {
-    ASSIGN_OR_RETURN(records, deps_.ledger.Read(begin.value(), {.entries_max = kEntriesMax,
-                                                                .bytes_max = kEntriesBytesMax}));
+    ASSIGN_OR_RETURN(records, deps_.ledger.Read(begin.value(), {.entries_max = kPageEntriesMax,
+                                                                .bytes_max = kPageBytesMax}));
     // The ledger may have grown since; what is shown ends where the end says.
     while (!records.empty() && Position(records.back().position) > end.position) records.pop_back();
   }
@@ -168,6 +239,25 @@ Result<HttpResponse> SnApi::GetEntries(const RouteMatch& match) {
   return JsonResponse({{"end", PlaceJson(end)},
                        {"final", PlaceJson(final_place)},
                        {"entries", EntriesJson(records, notes)}});
+}
+
+HttpResponse SnApi::GetNodes() {
+  // Entry 0 is the sentinel's own.
+  std::string founder;
+  if (const auto first = deps_.ledger.Read(0, {.entries_max = 1}); first.ok() && !first->empty())
+    founder = FounderOf(first->front().entry);
+  if (deps_.upstream.state && deps_.upstream.state().ok())
+    presence_.HeardNode(kSnsContract, NodeName(founder), deps_.clock.UtcNow());
+  return JsonResponse(
+      NodesJson(*deps_.feed.Current(), presence_, options_.self, founder, deps_.clock.UtcNow()));
+}
+
+Result<HttpResponse> SnApi::PostSns(const RouteMatch& match) {
+  ASSIGN_OR_RETURN(const Json body, BodyObject(match.request));
+  RETURN_IF_ERROR(OnlyMembers(body, {"claim"}));
+  ASSIGN_OR_RETURN(const std::string claim, GetString(body, "claim", kEntryBytesMax));
+  ASSIGN_OR_RETURN(const Place place, deps_.core.Join(claim));
+  return JsonResponse(PlaceJson(place));
 }
 
 Result<HttpResponse> SnApi::PostEntries(const RouteMatch& match) {
@@ -263,10 +353,15 @@ HttpResponse SnApi::GetStatus() const {
   Json contracts = Json::array();
   for (const auto& [name, contract] : snapshot->state.contracts)
     contracts.push_back(ContractJson(contract, *snapshot, started_));
-  return JsonResponse({{"sn", options_.self.name},
-                       {"end", PlaceJson(snapshot->end)},
-                       {"uptime_ms", Millis(deps_.clock.Now() - started_.now)},
-                       {"contracts", std::move(contracts)}});
+  Json answer = {{"sn", options_.self.name},
+                 {"end", PlaceJson(snapshot->end)},
+                 {"uptime_ms", Millis(deps_.clock.Now() - started_.now)},
+                 {"contracts", std::move(contracts)}};
+  if (follows()) {
+    answer["follows"] = {{"sentinel", deps_.upstream.url()},
+                         {"trouble", std::string(deps_.upstream.state().message())}};
+  }
+  return JsonResponse(answer);
 }
 
 }  // namespace starling

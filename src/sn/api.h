@@ -3,6 +3,7 @@
 // through SnCore. Borrows everything it is made with.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -17,13 +18,22 @@
 #include "sn/core.h"
 #include "sn/feed.h"
 #include "sn/presence.h"
+#include "sn/recovery.h"
 
 namespace starling {
 
 struct SnApiOptions {
   PeerPolicy learners;   // POST /v1/entries and /v1/nodes
   PeerPolicy operators;  // POST /v1/contracts…
+  PeerPolicy networks;   // POST /v1/sns; these also speak for others (Starling-For)
   SnSelf self;
+};
+
+// What an SN that follows does with what it cannot answer itself; empty at the sentinel.
+struct Upstream {
+  std::function<HttpResponse(const HttpRequest&, const std::stop_token&)> forward;
+  std::function<Status()> state;     // OK while the sentinel answers
+  std::function<std::string()> url;  // of the sentinel
 };
 
 class SnApi {
@@ -34,6 +44,11 @@ class SnApi {
     const Feed& feed;
     SnCore& core;
     Log log;
+    Upstream upstream;
+    // At the sentinel: somebody has shown a place beyond our end, or another head at a place of
+    // ours; `why` is what that request is answered.
+    std::function<void(const ShownPlace&, const std::stop_token&)> on_ahead;
+    std::function<void(const ShownPlace&, const Status& why, const std::stop_token&)> on_split;
   };
   SnApi(SnApiOptions options, const Deps& deps);
   SnApi(const SnApi&) = delete;
@@ -45,10 +60,18 @@ class SnApi {
 
  private:
   [[nodiscard]] HttpResponse Problem(const Status& status, const Json& extra = Json::object());
-  [[nodiscard]] Status CheckSeenHeader(const HttpRequest& request) const;
+  [[nodiscard]] bool follows() const { return deps_.upstream.forward != nullptr; }
+  [[nodiscard]] HttpResponse HandleOf(const HttpRequest& request, const std::stop_token& stop);
+  void NoteWhoAsks(const HttpRequest& request);
+  [[nodiscard]] Status CheckSeenHeader(const HttpRequest& request,
+                                       const std::stop_token& stop) const;
+  [[nodiscard]] Status CheckPlace(const Place& seen) const;
+  Status WaitForEntries(Position begin, Duration patience, const std::stop_token& stop) const;
   void AddReads();
   void AddWrites();
   Result<HttpResponse> GetEntries(const RouteMatch& match);
+  [[nodiscard]] HttpResponse GetNodes();
+  Result<HttpResponse> PostSns(const RouteMatch& match);
   Result<HttpResponse> PostEntries(const RouteMatch& match);
   HttpResponse PostNodes(const RouteMatch& match);
   Result<HttpResponse> GetContract(const RouteMatch& match) const;

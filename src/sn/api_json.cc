@@ -81,7 +81,7 @@ Json ContractJson(const Contract& contract, const Snapshot& snapshot, const Mome
 }
 
 Json NodesJson(const Snapshot& snapshot, const Presence& presence, const SnSelf& self,
-               UtcTime now) {
+               const std::string& founder, UtcTime now) {
   Json nodes = Json::array();
   nodes.push_back({{"type", self.sentinel ? "SENTINEL" : "SN"},
                    {"name", self.name},
@@ -91,6 +91,19 @@ Json NodesJson(const Snapshot& snapshot, const Presence& presence, const SnSelf&
                    {"parent", ""},
                    {"contract", ""},
                    {"alive_unix_ms", UnixMs(now)}});
+  for (const auto& [name, sn] : snapshot.state.sns) {
+    if (name.value() == self.name) continue;
+    const Result<Endpoint> endpoint = Endpoint::Parse(sn.api_url);
+    const std::optional<UtcTime> heard = presence.LastHeard(kSnsContract, name);
+    nodes.push_back({{"type", name.value() == founder ? "SENTINEL" : "SN"},
+                     {"name", name.value()},
+                     {"host", endpoint.ok() ? endpoint->host : ""},
+                     {"port", endpoint.ok() ? endpoint->port : 0},
+                     {"uuid", UuidOfKey(sn.kid)},
+                     {"parent", ""},
+                     {"contract", ""},
+                     {"alive_unix_ms", heard ? UnixMs(*heard) : 0}});
+  }
   for (const auto& [contract_name, contract] : snapshot.state.contracts) {
     for (const auto& [name, node] : contract.nodes) {
       const Result<Endpoint> endpoint = Endpoint::Parse(node.blob_url);
@@ -106,6 +119,17 @@ Json NodesJson(const Snapshot& snapshot, const Presence& presence, const SnSelf&
     }
   }
   return {{"nodes", std::move(nodes)}};
+}
+
+std::string FounderOf(const std::string& first_entry) {
+  const Result<Jws> jws = ParseJws(first_entry, kEntryTyp);
+  if (!jws.ok()) return "";
+  const Result<Statement> statement = ParseStatement(jws->payload);
+  if (!statement.ok()) return "";
+  const auto* const joined = std::get_if<SnJoined>(&statement->event);
+  if (joined == nullptr) return "";
+  const Result<SignedSnClaim> claim = ParseSnClaim(joined->claim);
+  return claim.ok() ? claim->claim.name.value() : "";
 }
 
 Json EntriesJson(std::span<const LedgerRecord> records, std::span<const EntryNote> notes) {

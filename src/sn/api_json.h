@@ -34,8 +34,11 @@ struct SnSelf {
 [[nodiscard]] Json WaitingJson(const Waiting& waiting, const Moment& moment);
 [[nodiscard]] Json ContractJson(const Contract& contract, const Snapshot& snapshot,
                                 const Moment& moment);
+// `founder`: the sentinel's name.
 [[nodiscard]] Json NodesJson(const Snapshot& snapshot, const Presence& presence, const SnSelf& self,
-                             UtcTime now);
+                             const std::string& founder, UtcTime now);
+// Whose entry 0 is; "" when it is none.
+[[nodiscard]] std::string FounderOf(const std::string& first_entry);
 // `notes` empty: the entries as they stand; else one a record, and each entry is shown decoded.
 [[nodiscard]] Json EntriesJson(std::span<const LedgerRecord> records,
                                std::span<const EntryNote> notes);

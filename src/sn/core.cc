@@ -94,18 +94,6 @@ Status SnCore::CreateLedger(const NodeName& name, const std::string& api_url) {
   return CommitLocked();
 }
 
-Status SnCore::CheckJoined() const {
-  const std::scoped_lock lock(mutex_);
-  for (const auto& [name, sn] : replay_.state().sns) {
-    if (sn.key == deps_.key.public_key()) return absl::OkStatus();
-  }
-  return Refuse(absl::FailedPreconditionError(
-                    "the ledger here was made by another ledger key than this node's"),
-                "wrong-ledger-key",
-                "put the ledger-key.pem that belongs to this ledger.db back, or start with an "
-                "empty state directory");
-}
-
 Result<SnCore::Appended> SnCore::Append(std::span<const std::string> entries) {
   if (entries.empty()) return absl::InvalidArgumentError("an append carries at least one entry");
   std::size_t bytes = 0;
@@ -116,6 +104,7 @@ Result<SnCore::Appended> SnCore::Append(std::span<const std::string> entries) {
                   "append-too-large", "send fewer entries at once");
   }
   const std::scoped_lock lock(mutex_);
+  RETURN_IF_ERROR(MayAppendLocked());
   Appended out;
   if (Status status = StagePostedLocked(entries, out); !status.ok()) {
     if (StableCode(status) == "seq-used" && CheckRepeatLocked(entries).ok()) {
@@ -203,6 +192,7 @@ Result<Place> SnCore::Enrol(const ContractName& contract, std::string_view claim
                   "bad-claim", "name one training");
   }
   const std::scoped_lock lock(mutex_);
+  RETURN_IF_ERROR(MayAppendLocked());
   const auto found = replay_.state().contracts.find(contract);
   const bool exists = found != replay_.state().contracts.end();
   if (!exists || (found->second.phase == Phase::kDone && !parsed->claim.instance)) {
@@ -247,6 +237,7 @@ Result<Place> SnCore::Enrol(const ContractName& contract, std::string_view claim
 
 Result<Position> SnCore::Operate(const ContractName& contract, Event event) {
   const std::scoped_lock lock(mutex_);
+  RETURN_IF_ERROR(MayAppendLocked());
   const auto& contracts = replay_.state().contracts;
   const auto found = contracts.find(contract);
   const bool creates = std::holds_alternative<ContractCreated>(event);
@@ -296,6 +287,7 @@ void SnCore::DecideAndCommitLocked() {
 }
 
 void SnCore::DecideLocked() {
+  if (!options_.orders || !hold_.ok()) return ShowWaitsLocked();
   const Instant now = deps_.clock.Now();
   for (int turn = 0; turn < kDecisionsMax; ++turn) {
     SnTodo todo = decider_.Decide(replay_.state(), now);
@@ -402,7 +394,7 @@ std::optional<Instant> SnCore::wake_at() const {
 
 Status SnCore::health() const {
   const std::scoped_lock lock(mutex_);
-  return broken_;
+  return hold_.ok() ? broken_ : hold_;
 }
 
 }  // namespace starling

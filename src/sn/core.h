@@ -1,10 +1,11 @@
-// SnCore: the one writer of the ledger. It owns the replay and the decider; every append is checked
-// against the replay, decided upon, made durable and published in one go, so the entry that
-// completes a round and the round's close share one write to disk. Any thread; appends are
-// serialised by one lock, which is held over the disk on purpose: readers use the Feed and never
-// wait for it.
+// SnCore: the one writer of the ledger, or of a following SN's copy. It owns the replay and the
+// decider; every append is checked against the replay, decided upon, made durable and published in
+// one go, so the entry that completes a round and the round's close share one write to disk. Any
+// thread; appends are serialised by one lock, which is held over the disk on purpose: readers use
+// the Feed and never wait for it.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -28,6 +29,22 @@ namespace starling {
 struct SnCoreOptions {
   SnOptions decider;
   bool auto_create = true;
+  // False at a following SN: it takes what the sentinel has ordered, and says nothing itself.
+  bool orders = true;
+  // Not OK: held from the start (see Hold).
+  Status hold;
+};
+
+// Whose word is enough for an entry. kOrdered: it comes from who orders the log, so it is in it,
+// void or not. kSigned: anybody may have made it up, so each entry must pass its header test.
+enum class Trust : std::uint8_t { kOrdered, kSigned };
+
+// What a following SN waits for while its sentinel is away; shown with every training.
+struct UpstreamWait {
+  std::string what;
+  Instant since;
+  std::string next;
+  friend bool operator==(const UpstreamWait&, const UpstreamWait&) = default;
 };
 
 class SnCore {
@@ -52,8 +69,9 @@ class SnCore {
 
   // Entry 0. FailedPrecondition when the ledger is not empty.
   Status CreateLedger(const NodeName& name, const std::string& api_url);
-  // Is `key` the one of a joined SN?
-  [[nodiscard]] Status CheckJoined() const;
+  // Is `key` the one that made this ledger? Only who made it orders it. Codes: wrong-ledger-key,
+  // not-the-sentinel (it is that of an SN which joined later).
+  [[nodiscard]] Status CheckFounder() const;
 
   struct Appended {
     Place end;
@@ -69,9 +87,27 @@ class SnCore {
   // name-taken, split-ledger, bad-claim.
   Result<Place> Enrol(const ContractName& contract, std::string_view claim, const SpiffeId& peer);
 
+  // Another SN's claim, wrapped and appended; the end once it is in. The same key under the same
+  // name again is a success. Codes: bad-claim, name-taken, refused, split-ledger, seen-ahead.
+  Result<Place> Join(std::string_view claim);
+
   // What an operator says: contract-created, -reset, -amended, node-revoked. Answers the entry's
   // position.
   Result<Position> Operate(const ContractName& contract, Event event);
+
+  // Records of another copy of this log: what is here already is compared, the rest is verified
+  // head by head, made durable with its times, replayed and published. Codes: split-ledger,
+  // does-not-follow (the first new one has another predecessor than our end), bad-entry (its header
+  // test failed), ledger-unavailable. Answers the end.
+  Result<Place> Take(std::span<const LedgerRecord> records, Trust trust);
+
+  // Nothing is appended or decided until Release(); appends answer `why`, which /readyz shows. A
+  // halt is a hold that lasts until the process ends.
+  void Hold(Status why);
+  void Release();
+  void Halt(Status why);
+  // Of a following SN: nothing, or what keeps its sentinel away.
+  void SetUpstreamWait(std::optional<UpstreamWait> wait);
 
   // Time has passed, or a probe was answered: decides again and appends what is due.
   void OnTime();
@@ -82,7 +118,11 @@ class SnCore {
 
  private:
   SnCore(const SnCoreOptions& options, const Deps& deps)
-      : options_(options), deps_(deps), decider_(DeciderOptions(options, deps)) {}
+      : options_(options),
+        deps_(deps),
+        decider_(DeciderOptions(options, deps)),
+        hold_(options.hold),
+        held_since_(deps.clock.Now()) {}
   [[nodiscard]] static SnOptions DeciderOptions(const SnCoreOptions& options, const Deps& deps);
 
   Status ReloadLocked();
@@ -92,6 +132,10 @@ class SnCore {
   Status CheckRepeatLocked(std::span<const std::string> entries) const;
   Status StagePostedLocked(std::span<const std::string> entries, Appended& out);
   Status AutoCreateLocked(const ContractName& contract, const SpiffeId& peer);
+  [[nodiscard]] Status MayAppendLocked() const;
+  void ShowWaitsLocked();
+  Status CompareLocked(const LedgerRecord& record) const;
+  Status CheckFollowsLocked(std::span<const LedgerRecord> records) const;
   void DecideLocked();
   void DecideAndCommitLocked();
   Status FlushLocked();
@@ -111,6 +155,10 @@ class SnCore {
   std::optional<Instant> wake_at_;
   Instant quiet_until_{};  // the decider is not heeded before
   Status broken_;
+  Status hold_;
+  Instant held_since_{};
+  bool halted_ = false;
+  std::optional<UpstreamWait> upstream_wait_;
 };
 
 }  // namespace starling

@@ -20,6 +20,10 @@ class WatchedLedger final : public Ledger {
     ++appends;
     return inner_->Append(entries);
   }
+  Status Copy(std::span<const LedgerRecord> records) override {
+    if (std::exchange(fail_next, false)) return absl::ResourceExhaustedError("disk full");
+    return inner_->Copy(records);
+  }
   Result<std::vector<LedgerRecord>> Read(std::int64_t from,
                                          const LedgerReadOptions& options) const override {
     return inner_->Read(from, options);
@@ -99,12 +103,12 @@ TEST_F(CoreTest, MakesEntryZeroOnce) {
 }
 
 TEST_F(CoreTest, RefusesALedgerOfAnotherKey) {
-  EXPECT_TRUE(core_->CheckJoined().ok());
+  EXPECT_TRUE(core_->CheckFounder().ok());
   Feed feed;
   const SigningKey other = TestKey(99);
   const auto core = SnCore::Open({}, {ledger_, clock_, other, feed, Log(), {}});
   ASSERT_TRUE(core.ok());
-  EXPECT_EQ(StableCode((*core)->CheckJoined()), "wrong-ledger-key");
+  EXPECT_EQ(StableCode((*core)->CheckFounder()), "wrong-ledger-key");
 }
 
 TEST_F(CoreTest, CreatesAnUnknownTrainingAndAsksForANewSignature) {

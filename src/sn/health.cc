@@ -67,9 +67,18 @@ HttpResponse SnHealth::Ready() const {
               ShortText(snapshot->end.head), "\n");
   } else {
     all_ready = false;
-    StrAppend(&out, "ledger: ", Printable(std::string(ledger.message())),
-              "; entries are refused until it can be written again\n");
+    const std::string next = NextStep(ledger);
+    StrAppend(&out, "ledger: ", Printable(std::string(ledger.message()), 500),
+              "; entries are refused; next: ",
+              next.empty() ? "it is tried again; look at the disk of this SN" : next, "\n");
   }
+  const auto [upstream, upstream_line] = state_.With([](const State& state) {
+    const Sources& sources = state.sources;
+    return sources.upstream ? std::pair(sources.upstream(), sources.upstream_line())
+                            : std::pair(Status(), std::string());
+  });
+  all_ready = all_ready && upstream.ok();
+  if (!upstream_line.empty()) StrAppend(&out, "sentinel: ", Printable(upstream_line, 800), "\n");
   StrAppend(&out, "api: ready\n");
   const Moment moment{deps_.clock.Now(), utc};
   for (const Waiting& waiting : snapshot->waiting) {

@@ -26,6 +26,9 @@ class SnHealth {
   // What only exists once the node has started; empty functions answer nothing.
   struct Sources {
     std::function<Status()> ledger;
+    // Of a following SN: whether its sentinel answers, and the line that says so.
+    std::function<Status()> upstream;
+    std::function<std::string()> upstream_line;
     std::function<HttpServerCounters()> api;
     std::function<std::map<std::string, std::uint64_t>()> refused;
   };

@@ -1,6 +1,7 @@
 // The network node (SN): keeps the ledger, replays it, decides closes and serves the API.
 // RunNetworkNode blocks until `stop`; everything it touches comes in through NetworkNodeDeps. As
-// sentinel on an empty ledger it appends entry 0.
+// sentinel on an empty ledger it appends entry 0. Otherwise it follows the sentinel: it joins,
+// keeps a verified copy of the whole ledger, answers reads from it and passes on what is said.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,7 @@
 namespace starling {
 
 struct NetworkNodeConfig {
-  std::string name = "sn";
+  std::string name = "sn";                   // "" at a following SN: one that its key gives
   std::string state_dir;                     // ledger.db, ledger-key.pem, uuid
   std::string advertise_host = "localhost";  // THIS_NODE_IP
   std::uint16_t advertise_port = 0;          // behind a proxy; 0: the port that is listened on
@@ -28,6 +29,7 @@ struct NetworkNodeConfig {
   std::uint16_t api_port = 30304;    // 0: a free one
   std::uint16_t health_port = 9464;  // 0: a free one
   bool sentinel = true;
+  std::vector<std::string> sentinel_urls;  // where a following SN finds it; tried in turn
   bool auto_create = true;      // trainings without an operator's create step, as HPE 0.3 needs
   bool allow_loopback = false;  // learning nodes may have loopback addresses
   bool hpe03_log_form = false;  // "port :30304" instead of "port: 30304"

@@ -9,81 +9,12 @@
 #include "base/text.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "http/http_testing.h"
-#include "protocol/progress.h"
-#include "sn/sn_testing.h"
+#include "sn/network_node_testing.h"
 
 namespace starling {
 namespace {
 
 using ::testing::HasSubstr;
-
-struct Answer {
-  int status = 0;
-  Json body;
-  std::string text;
-  [[nodiscard]] std::string code() const { return body.is_object() ? body.value("code", "") : ""; }
-};
-
-// One identity's connections to the SN.
-class Caller {
- public:
-  Caller(const DevAuthority& authority, const std::string& path, const Clock& clock,
-         std::uint16_t port)
-      : port_(port) {
-    auto state = std::make_shared<IdentityState>();
-    const UtcTime now = clock.UtcNow();
-    state->svid =
-        authority.Issue({.path = path, .not_before = now - 1h, .not_after = now + 1h}).value();
-    state->bundles[authority.trust_domain()] = authority.bundle();
-    source_ = MakeFixedSource(state);
-    tls_ = TlsContext::Create(*source_, PeerPolicy{{}, {"*/sn"}}, clock).value();
-    http_ = std::make_unique<HttpClient>(*tls_, HttpClientOptions{});
-  }
-  Result<ClientResponse> Try(const ClientRequest& request) {
-    return http_->Do({"127.0.0.1", port_}, request, {});
-  }
-  Answer Get(const std::string& target, std::map<std::string, std::string> headers = {}) {
-    return Read(Try({.target = target, .headers = std::move(headers), .idle_timeout = 90s}));
-  }
-  Answer Post(const std::string& target, const Json& body) { return PostText(target, body.dump()); }
-  Answer PostText(const std::string& target, const std::string& body) {
-    return Read(Try({.method = "POST",
-                     .target = target,
-                     .headers = {{"content-type", "application/json"}},
-                     .body = body}));
-  }
-
- private:
-  static Answer Read(const Result<ClientResponse>& response) {
-    EXPECT_TRUE(response.ok()) << response.status();
-    if (!response.ok()) return {};
-    return {response->status, Json::parse(response->body, nullptr, false), response->body};
-  }
-  std::uint16_t port_;
-  std::unique_ptr<SvidSource> source_;
-  std::unique_ptr<TlsContext> tls_;
-  std::unique_ptr<HttpClient> http_;
-};
-
-// Where the learning nodes are asked how they stand: all of them wait for the round.
-class Sites {
- public:
-  Sites(const DevAuthority& authority, const Clock& clock)
-      : party_(clock, MakeState(clock, authority, {&authority}), PeerPolicy{{}, {"*/sn"}}) {
-    HttpServerOptions options;
-    options.address = "127.0.0.1";
-    const auto handle = [](const HttpRequest&, const std::stop_token&) {
-      return JsonResponse(ProgressJson(Progress{}));
-    };
-    server_ = *HttpServer::Start(options, party_.tls.get(), handle, Log());
-  }
-  [[nodiscard]] std::string url() const { return Endpoint{"127.0.0.1", server_->port()}.Url(); }
-
- private:
-  Party party_;
-  std::unique_ptr<HttpServer> server_;
-};
 
 class NetworkNodeTest : public ::testing::Test {
  protected:
@@ -398,10 +329,10 @@ TEST_F(NetworkNodeTest, AnotherKeyDoesNotTakeALedgerOver) {
   EXPECT_EQ(StableCode(ended_), "wrong-ledger-key");
 }
 
-TEST_F(NetworkNodeTest, FollowingSnsComeLater) {
+TEST_F(NetworkNodeTest, AFollowingSnNeedsASentinel) {
   config_.sentinel = false;
   Start();
-  EXPECT_THAT(std::string(ended_.message()), HasSubstr("following SNs come in a later release"));
+  EXPECT_EQ(StableCode(ended_), "no-sentinel");
 }
 
 TEST_F(NetworkNodeTest, SaysTheLinesThatPeopleWaitForOnceAndInOrder) {

@@ -14,6 +14,9 @@
 
 namespace starling {
 
+// Where SNs are remembered: under their names, in no training.
+inline const ContractName kSnsContract{};
+
 class Presence {
  public:
   // A request came from `peer`. `stated` is the header Starling-Node ("<training>/<node>"); without

@@ -70,10 +70,13 @@ int RunSwci(const SwciOptions& options, SwciSurroundings surroundings, std::istr
   return console.aborted() ? 1 : 0;
 }
 
-SwciSurroundings RealSurroundings(HttpClient& http, const std::stop_token& stop) {
+SwciSurroundings RealSurroundings(HttpClient& http, const std::stop_token& stop,
+                                  const std::vector<Endpoint>& together) {
   SwciSurroundings out;
-  out.connect = [&http, stop](const Endpoint& sn) -> std::unique_ptr<SnClient> {
-    return std::make_unique<HttpSnClient>(http, std::vector<Endpoint>{sn}, stop);
+  out.connect = [&http, stop, together](const Endpoint& sn) -> std::unique_ptr<SnClient> {
+    const bool is_first = !together.empty() && together.front() == sn;
+    return std::make_unique<HttpSnClient>(http, is_first ? together : std::vector<Endpoint>{sn},
+                                          stop);
   };
   out.pause = [stop](Duration span) {
     Mailbox<char> nothing(1);  // The wait that a stop ends.

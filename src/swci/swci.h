@@ -26,6 +26,8 @@ struct SwciOptions {
                           std::istream& in, std::ostream& out, const std::stop_token& stop);
 
 // Directories of this process, waits that end with `stop`, and real clients over `http` (borrowed).
-[[nodiscard]] SwciSurroundings RealSurroundings(HttpClient& http, const std::stop_token& stop);
+// `together`: SNs of one swarm; a context at the first of them asks the others while it is away.
+[[nodiscard]] SwciSurroundings RealSurroundings(HttpClient& http, const std::stop_token& stop,
+                                                const std::vector<Endpoint>& together = {});
 
 }  // namespace starling

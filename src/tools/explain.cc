@@ -8,8 +8,9 @@ namespace starling {
 namespace {
 
 // The whole log of an SN; the story checks the running head as it goes.
-Result<Story> AskSn(const ExplainOptions& options, const ToolContext& context) {
-  ASSIGN_OR_RETURN(const Endpoint sn, Endpoint::Parse(options.sn_url));
+Result<Story> AskSn(const std::string& url, const ExplainOptions& options,
+                    const ToolContext& context) {
+  ASSIGN_OR_RETURN(const Endpoint sn, Endpoint::Parse(url));
   ASSIGN_OR_RETURN(const std::unique_ptr<SvidSource> identity,
                    LoadPemSource(options.identity, context.clock.UtcNow()));
   ASSIGN_OR_RETURN(const std::unique_ptr<TlsContext> tls,
@@ -24,6 +25,18 @@ Result<Story> AskSn(const ExplainOptions& options, const ToolContext& context) {
   }
 }
 
+// The first SN that answers.
+Result<Story> AskSns(const ExplainOptions& options, const ToolContext& context) {
+  Status last = absl::InvalidArgumentError("no network node is given");
+  for (const std::string& url : options.sn_urls) {
+    Result<Story> story = AskSn(url, options, context);
+    if (story.ok()) return story;
+    last = Annotate(story.status(), url);
+    if (!absl::IsUnavailable(last) && !absl::IsDeadlineExceeded(last)) break;
+  }
+  return last;
+}
+
 Result<Story> FromDisk(const std::string& source) {
   ASSIGN_OR_RETURN(const std::string ledger, FindLedger(source));
   return ReadStory(ledger);
@@ -31,7 +44,7 @@ Result<Story> FromDisk(const std::string& source) {
 
 Status ExplainStory(const ExplainOptions& options, const ToolContext& context) {
   ASSIGN_OR_RETURN(const Story story,
-                   options.source.empty() ? AskSn(options, context) : FromDisk(options.source));
+                   options.source.empty() ? AskSns(options, context) : FromDisk(options.source));
   ASSIGN_OR_RETURN(const TrainingStory* const training, story.Find(options.contract));
   const std::optional<RoundId> only =
       options.round ? std::optional<RoundId>(RoundId{*options.round}) : std::nullopt;

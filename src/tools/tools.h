@@ -46,8 +46,8 @@ struct DemoOptions {
 [[nodiscard]] int RunDemo(const DemoOptions& options, const ToolContext& context);
 
 struct ExplainOptions {
-  std::string source;  // a directory of a run, or a ledger.db; "": ask the SN
-  std::string sn_url;  // https://host:port, with `identity`
+  std::string source;                // a directory of a run, or a ledger.db; "": ask the SN
+  std::vector<std::string> sn_urls;  // https://host:port, tried in turn, with `identity`
   PemFiles identity;
   std::string contract;  // "" = the only one
   std::optional<std::uint64_t> round;

@@ -199,33 +199,21 @@ class EmbeddedLedger final : public Ledger {
     RETURN_IF_ERROR(CheckAppend(entries));
     // One writer; readers have a connection of their own.
     const std::scoped_lock write(write_mutex_);
-    RETURN_IF_ERROR(broken_);
-    RETURN_IF_ERROR(Execute(writer_.get(), "BEGIN IMMEDIATE", path_));
-    Chain chain = chain_;
-    LedgerEnd first;
-    Status status;
+    LedgerEnd end = chain_.end;
+    const std::int64_t now = std::max(chain_.time_unix_ms, UnixMs(clock_.UtcNow()));
+    std::vector<LedgerRecord> records;
     for (const std::string& entry : entries) {
-      chain.end = {chain.end.position + 1, NextHead(chain.end.head, entry)};
-      chain.time_unix_ms = std::max(chain.time_unix_ms, UnixMs(clock_.UtcNow()));
-      chain.checksum = Checksum(chain.checksum, chain.end.head, chain.time_unix_ms);
-      if (first.position < 0) first = chain.end;
-      status = Insert(chain, entry);
-      if (!status.ok()) break;
+      end = {end.position + 1, NextHead(end.head, entry)};
+      records.push_back({end.position, now, end.head, entry});
     }
-    if (status.ok()) status = Execute(writer_.get(), "COMMIT", path_);
-    if (!status.ok()) {
-      // What the disk did not take once it may claim to have the next time: nobody knows any more
-      // what is on it.
-      if (sqlite3_errcode(writer_.get()) == SQLITE_IOERR) {
-        broken_ = WithNext(status, "look at the disk, then start this node again");
-      }
-      static_cast<void>(sqlite3_exec(writer_.get(), "ROLLBACK", nullptr, nullptr, nullptr));
-      return status;
-    }
-    const std::scoped_lock lock(end_mutex_);
-    chain_ = chain;
-    grown_.notify_all();
-    return first;
+    RETURN_IF_ERROR(Write(records));
+    return LedgerEnd{records.front().position, records.front().head};
+  }
+
+  Status Copy(std::span<const LedgerRecord> records) override {
+    const std::scoped_lock write(write_mutex_);
+    RETURN_IF_ERROR(CheckCopy(chain_.end, chain_.time_unix_ms, records));
+    return Write(records);
   }
 
   Result<std::vector<LedgerRecord>> Read(std::int64_t from,
@@ -270,6 +258,35 @@ class EmbeddedLedger final : public Ledger {
   }
 
  private:
+  // Under write_mutex_; `records` follow the chain.
+  Status Write(std::span<const LedgerRecord> records) {
+    RETURN_IF_ERROR(broken_);
+    RETURN_IF_ERROR(Execute(writer_.get(), "BEGIN IMMEDIATE", path_));
+    Chain chain = chain_;
+    Status status;
+    for (const LedgerRecord& record : records) {
+      chain = Chain{{record.position, record.head},
+                    Checksum(chain.checksum, record.head, record.time_unix_ms),
+                    record.time_unix_ms};
+      status = Insert(chain, record.entry);
+      if (!status.ok()) break;
+    }
+    if (status.ok()) status = Execute(writer_.get(), "COMMIT", path_);
+    if (!status.ok()) {
+      // What the disk did not take once it may claim to have the next time: nobody knows any more
+      // what is on it.
+      if (sqlite3_errcode(writer_.get()) == SQLITE_IOERR) {
+        broken_ = WithNext(status, "look at the disk, then start this node again");
+      }
+      static_cast<void>(sqlite3_exec(writer_.get(), "ROLLBACK", nullptr, nullptr, nullptr));
+      return status;
+    }
+    const std::scoped_lock lock(end_mutex_);
+    chain_ = chain;
+    grown_.notify_all();
+    return absl::OkStatus();
+  }
+
   Status Lock() {
     const std::string path = path_ + ".lock";
     lock_ = UniqueFd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
@@ -344,6 +361,26 @@ Result<std::unique_ptr<Ledger>> OpenEmbeddedLedger(const std::string& path, cons
 
 Result<std::unique_ptr<Ledger>> OpenEmbeddedLedger(const std::string& path, const Clock& clock) {
   return OpenEmbeddedLedger(path, clock, {});
+}
+
+Result<std::int64_t> SalvageEmbeddedLedger(const std::string& path, const Clock& clock) {
+  std::vector<LedgerRecord> records;
+  if (Result<Connection> connection = OpenToRead(path); connection.ok()) {
+    static_cast<void>(Walk(connection->get(), path, &records));  // what comes before the damage
+  }
+  for (const char* const part : {"", "-wal", "-shm"}) {
+    std::error_code error;
+    if (!std::filesystem::exists(path + part, error)) continue;
+    std::filesystem::rename(path + part, StrCat(path, ".damaged", part), error);
+    if (error) return absl::UnavailableError(StrCat(path, part, ": ", error.message()));
+  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<Ledger> ledger, OpenEmbeddedLedger(path, clock));
+  for (std::span<const LedgerRecord> rest(records); !rest.empty();) {
+    const std::size_t count = std::min(rest.size(), kCopyEntriesMax);
+    RETURN_IF_ERROR(ledger->Copy(rest.first(count)));
+    rest = rest.subspan(count);
+  }
+  return static_cast<std::int64_t>(records.size());
 }
 
 Result<std::vector<LedgerRecord>> ReadEmbeddedLedger(const std::string& path) {

@@ -267,6 +267,32 @@ TEST_F(EmbeddedLedgerTest, ARowOfAnotherShapeIsNamed) {
   }
 }
 
+TEST_F(EmbeddedLedgerTest, WhatIsBeforeTheDamageIsSalvaged) {
+  Fill();
+  const auto before = ReadEmbeddedLedger(path_);
+  ASSERT_TRUE(before.ok());
+  Sql("UPDATE entries SET entry = CAST('forged' AS BLOB) WHERE position = 6");
+
+  EXPECT_EQ(SalvageEmbeddedLedger(path_, clock_).value_or(-1), 6);
+
+  Open();
+  EXPECT_EQ(ledger_->End().position, 5);
+  EXPECT_EQ(ledger_->End().head, (*before)[5].head);
+  EXPECT_EQ(ledger_->Read(5, {})->front().time_unix_ms, (*before)[5].time_unix_ms);
+  EXPECT_HAS(std::string(ReadEmbeddedLedger(path_ + ".damaged").status().message()), "entry 6:");
+}
+
+TEST_F(EmbeddedLedgerTest, WhatIsNoLedgerAtAllIsPutAside) {
+  ASSERT_TRUE(WriteFileDurably(path_, "no ledger at all, but long enough to look at").ok());
+  EXPECT_TRUE(absl::IsDataLoss(OpenEmbeddedLedger(path_, clock_).status()));
+
+  EXPECT_EQ(SalvageEmbeddedLedger(path_, clock_).value_or(-1), 0);
+
+  Open();
+  EXPECT_EQ(ledger_->End().position, -1);
+  EXPECT_TRUE(std::filesystem::exists(path_ + ".damaged"));
+}
+
 TEST_F(EmbeddedLedgerTest, ALedgerInUseCanBeRead) {
   Fill();
   Open();
