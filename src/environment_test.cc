@@ -74,6 +74,15 @@ TEST(Environment, AnSnWithAnotherSentinelIsNone) {
   EXPECT_EQ(config.name, "");  // One that its key gives.
   EXPECT_THAT(Sn({{"SENTINEL_API_SERVICE", "sentinel.example"}}).sentinel_urls,
               ElementsAre("https://sentinel.example:443"));
+  // Two of one host.
+  EXPECT_FALSE(Sn({{"THIS_NODE_IP", "10.0.0.1"},
+                   {"SENTINEL_NODE_IP", "10.0.0.1"},
+                   {"SENTINEL_API_SERVER_PORT", "1234"}})
+                   .sentinel);
+  EXPECT_FALSE(Sn({{"THIS_NODE_IP", "10.0.0.1"},
+                   {"SENTINEL_NODE_IP", "10.0.0.1"},
+                   {"SN_I_AM_SENTINEL", "False"}})
+                   .sentinel);
   EXPECT_EQ(Sn({{"SENTINEL_NODE_IP", "10.0.0.1"}, {"STARLING_NODE_NAME", "f"}}).name, "f");
   const auto settings = Settings::Gather(Role::kSn, {}, {{"SN_I_AM_SENTINEL", "False"}}, {});
   ASSERT_TRUE(settings.ok());

@@ -29,15 +29,17 @@ Status SetAdvertised(const Settings& settings, std::string_view service, Config&
 
 Result<bool> IsSentinel(const Settings& settings, bool& hpe03) {
   ASSIGN_OR_RETURN(const bool said, settings.Bool("sentinel"));
-  if (said) return true;
+  if (settings.Given("sentinel")) return said;
   const std::vector<std::string> sentinels = settings.List("sentinel-ip");
-  if (!sentinels.empty() && sentinels[0] == settings.Text("host-ip")) {
-    // 2.x says --sentinel; only 0.3 tells a sentinel by its address.
-    hpe03 = hpe03 || !settings.Given("sentinel");
+  ASSIGN_OR_RETURN(const std::uint16_t port, settings.Port("sn-api-port"));
+  ASSIGN_OR_RETURN(const std::uint16_t sentinels_port, settings.Port("sentinel-api-port"));
+  // Two SNs of one host have two ports.
+  const bool is_other_port = settings.Given("sentinel-api-port") && sentinels_port != port;
+  if (!sentinels.empty() && sentinels[0] == settings.Text("host-ip") && !is_other_port) {
+    hpe03 = true;  // 2.x says --sentinel; only 0.3 tells a sentinel by its address.
     return true;
   }
-  return sentinels.empty() && !settings.Given("sentinel-api-service") &&
-         !settings.Given("sentinel");
+  return sentinels.empty() && !settings.Given("sentinel-api-service");
 }
 
 // Where a following SN finds its sentinel.
