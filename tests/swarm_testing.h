@@ -19,53 +19,17 @@
 #include "sl/bridge_testing.h"
 #include "sl/learning_node.h"
 #include "sl/sl_testing.h"
-#include "sn/network_node.h"
+#include "sn/network_node_testing.h"
 
 namespace starling {
-
-// Who shows which SPIFFE ID.
-inline std::unique_ptr<SvidSource> IdentityOf(const DevAuthority& authority, const Clock& clock,
-                                              const std::string& path) {
-  return MakeFixedSource(MakeState(clock, authority, {&authority}, {.path = path}));
-}
-
-class NetworkNodeThread {
- public:
-  NetworkNodeThread(const DevAuthority& authority, const Clock& clock)
-      : identity_(IdentityOf(authority, clock, "/swarm/sn")) {
-    config_.state_dir = scratch_.path();
-    config_.listen_address = "127.0.0.1";
-    config_.advertise_host = "127.0.0.1";
-    config_.api_port = config_.health_port = 0;
-    config_.allow_loopback = true;
-    std::promise<std::uint16_t> ready;
-    std::future<std::uint16_t> port = ready.get_future();
-    thread_ = std::jthread([this, &clock, &ready](const std::stop_token& stop) {
-      const auto on_ready = [&](std::uint16_t api, std::uint16_t /*health*/) {
-        ready.set_value(api);
-      };
-      const Status ended =
-          RunNetworkNode(config_, {clock, random_, *identity_, Log(), on_ready}, stop);
-      EXPECT_TRUE(ended.ok()) << ended;
-    });
-    port_ = port.get();
-  }
-  [[nodiscard]] Endpoint endpoint() const { return {"127.0.0.1", port_}; }
-
- private:
-  const ScratchDirectory scratch_;
-  SystemRandom random_;
-  const std::unique_ptr<SvidSource> identity_;
-  NetworkNodeConfig config_;
-  std::uint16_t port_ = 0;
-  std::jthread thread_;
-};
 
 class LearningNodeThread {
  public:
   LearningNodeThread(const DevAuthority& authority, const Clock& clock, const std::string& name,
                      const Endpoint& sn)
-      : clock_(clock), identity_(IdentityOf(authority, clock, "/swarm/" + name + "/sl")) {
+      : clock_(clock),
+        identity_(MakeFixedSource(
+            MakeState(clock, authority, {&authority}, {.path = "/swarm/" + name + "/sl"}))) {
     config.name = name;
     config.contract = "t";
     config.state_dir = scratch_.path();
@@ -151,6 +115,7 @@ struct Played {
 
 class SwarmTest : public ::testing::Test {
  protected:
+  SwarmTest() { EXPECT_TRUE(sn_.Start()) << sn_.Ended(); }
   LearningNodeThread& Add(const std::string& name) {
     nodes_[name] = std::make_unique<LearningNodeThread>(authority_, clock_, name, sn_.endpoint());
     return *nodes_[name];
@@ -227,7 +192,7 @@ class SwarmTest : public ::testing::Test {
   const RealClock clock_;
   const DevAuthority authority_ = MakeAuthority("swarm.local", clock_);
   const Layout layout_ = TestLayout();
-  NetworkNodeThread sn_{authority_, clock_};
+  NodeThread sn_{authority_, clock_};
   Party operator_{clock_, MakeState(clock_, authority_, {&authority_}, {.path = "/swarm/operator"}),
                   PeerPolicy{{}, {"*/sn"}}};
   HttpClient client_{*operator_.tls, HttpClientOptions{}};
