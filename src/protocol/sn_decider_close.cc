@@ -1,5 +1,6 @@
 // When a round closes, and without whom.
 #include <algorithm>
+#include <limits>
 
 #include "base/text.h"
 #include "protocol/machine.h"
@@ -87,6 +88,26 @@ std::vector<NodeName> Indispensable(const Contract& contract) {
            (node->kind == NodeKind::kTrainer && !node->checkin);
   });
   return names;
+}
+
+// Who of `ready` had better be left out for what happened in this round, the worst first: those
+// that were removed twice, but never those that were removed least. Where everybody was, as after
+// ties between an honest node and one that lies, the turns then try one pair after the other,
+// instead of the same one for ever.
+std::vector<NodeName> WorstOf(const Contract& contract, const std::set<NodeName>& ready) {
+  const auto times = [&](const NodeName& name) {
+    const auto removed = contract.removed.find(name);
+    return removed == contract.removed.end() ? 0 : removed->second;
+  };
+  std::uint64_t least = std::numeric_limits<std::uint64_t>::max();
+  for (const NodeName& name : ready) least = std::min<std::uint64_t>(least, times(name));
+  std::vector<NodeName> worst;
+  for (const NodeName& name : RemovedTwice(contract)) {
+    if (ready.contains(name) && times(name) > least) worst.push_back(name);
+  }
+  std::stable_sort(worst.begin(), worst.end(),
+                   [&](const NodeName& a, const NodeName& b) { return times(a) > times(b); });
+  return worst;
 }
 
 std::string NamesText(const std::vector<NodeName>& names) {
@@ -268,8 +289,8 @@ void SnDecider::Close(const Turn& turn) {
   // Somebody trains for this round of whom the log did not tell: expected from now on.
   if (more && turn.now < *steps.quorum_since + GraceOf(turn)) return Collecting(turn);
   std::vector<NodeName> unwanted = SilentOf(turn, ready);
-  for (const NodeName& name : RemovedTwice(contract)) {
-    if (ready.contains(name) && !Silent(turn, name, 1)) unwanted.push_back(name);
+  for (const NodeName& name : WorstOf(contract, ready)) {
+    if (!Silent(turn, name, 1)) unwanted.push_back(name);
   }
   if (!MaySay(turn)) return;
   Contract at_close = contract;

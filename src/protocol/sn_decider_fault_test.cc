@@ -312,6 +312,30 @@ TEST(SnBlame, WhoWasRemovedTwiceInARoundIsLeftOutOfIt) {
   EXPECT_EQ(s.Within(0s), "close r0 a3 without d");
 }
 
+// Ties between an honest node and one that lies have cost all three their places twice.
+TEST(SnBlame, WhereEverybodyWasRemovedTwiceTheWorstIsLeftOut) {
+  Sn s({"a", "b", "c"}, Quorum(2));
+  for (const std::string name : {"a", "b", "c"}) s.CheckIn(name);
+  ASSERT_EQ(s.Within(0s), "close r0 a0");
+  const auto both_lose = [&](int attempt, const std::string& one, const std::string& two) {
+    ASSERT_EQ(s.story.Stall(one, {one}), "");
+    ASSERT_EQ(s.story.Stall(two, {two}), "");
+    ASSERT_EQ(s.Within(1s), StrCat("reopen r0 a", attempt, " without ", one, "+", two));
+    s.CheckIn(one);
+    s.CheckIn(two);
+  };
+  both_lose(0, "b", "c");
+  ASSERT_EQ(s.Within(30s), "close r0 a1");
+  both_lose(1, "b", "c");
+  // a was never removed: one of the others goes, and which is a matter of the name.
+  ASSERT_EQ(s.Within(120s), "close r0 a2 without b");
+  both_lose(2, "a", "c");
+  ASSERT_EQ(s.Within(240s), "close r0 a3 without c");
+  both_lose(3, "a", "b");
+  // Twice a, three times b and c: c is not tried with b for ever.
+  EXPECT_EQ(s.Within(480s), "close r0 a4 without b");
+}
+
 TEST(SnBlame, TwoAccusersInDifferentAttemptsAreBelievedToo) {
   Merging s;
   ASSERT_EQ(s.story.Stall("a", {"c"}), "");
