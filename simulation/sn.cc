@@ -203,6 +203,13 @@ bool Sn::CanAppend() const {
          scene_.world.Now() >= home_away_until_;
 }
 
+// What was due meanwhile is decided when it is back.
+void Sn::LoseHomeUntil(Instant at) {
+  home_away_until_ = at;
+  const Duration span = std::max(Duration(0), at - scene_.world.Now());
+  scene_.network.At(host_, span, "the home is back", [this] { Decide(); });
+}
+
 void Sn::DecideLater(Instant at) {
   if (wake_at_ == at) return;
   wake_at_ = at;

@@ -45,7 +45,7 @@ class Sn {
   void LoseDisk();                 // of a follower
   void Restore(std::int64_t end);  // of the sentinel: its log from an old copy
   void FillDiskUntil(Instant at) { disk_full_until_ = at; }
-  void LoseHomeUntil(Instant at) { home_away_until_ = at; }
+  void LoseHomeUntil(Instant at);
   void LeapClock(Duration by);
   void OnHome();  // the home has changed
 

@@ -287,7 +287,8 @@ void Storm::Heal() {
     held = held || (sl->habits().lie == Lie::kNone && sl->Holds(*contract->base));
   const bool enough = held && scene_.weather.min_peers >= 2 &&
                       scene_.sls.size() - scene_.weather.liars() >= scene_.weather.min_peers &&
-                      !scene_.statistics.strikes.contains("operator: amends");
+                      !scene_.statistics.strikes.contains("operator: amends") &&
+                      !scene_.statistics.strikes.contains("operator: revokes");
   for (const auto& sn : scene_.sns) {
     sn->FillDiskUntil(Instant{});
     sn->LoseHomeUntil(Instant{});

@@ -142,16 +142,19 @@ Duration Swarm::Bound() const {
   return FairBound(input) + opens + weather_.linger + 120s;
 }
 
-// In a swarm that has lost nodes for good, an operator lowers the quorum.
+// In a swarm that has lost nodes for good, an operator lowers the quorum. A finished node that is
+// away is lost, too: nothing makes it check in again.
 void Swarm::HelpQuorum() {
   if (AllEnded() || !checker_.ok()) return;
+  const Contract* const contract = home_.final()->Find(kTraining);
   std::uint64_t usable = 0;
   bool lost = false;
   for (const auto& sl : scene_.sls) {
-    usable += sl->refused() ? 0U : 1U;
-    lost = lost || sl->refused();
+    const Node* const node = contract == nullptr ? nullptr : contract->Find(sl->name());
+    const bool gone = node != nullptr && !node->present && node->kind != NodeKind::kTrainer;
+    lost = lost || gone || sl->refused();
+    usable += gone || sl->refused() ? 0U : 1U;
   }
-  const Contract* const contract = home_.final()->Find(kTraining);
   const bool amended = statistics_.strikes.contains("operator: amends");
   if ((lost || amended) && usable > 0 && contract != nullptr &&
       contract->phase == Phase::kCollecting && contract->rules.min_peers.value_or(1) > usable)
