@@ -238,6 +238,8 @@ void Parser::AddSwarms() {
   demo->add_option("--dir", out_.demo.directory,
                    "where the files go; default: starling-demo-<time>");
   demo->add_option("--data-dir", out_.demo.data_dir, "where the data set is; default: $DATA_DIR");
+  demo->add_flag("!--no-kill", out_.demo.kill_leader,
+                 "leaves the leader alone, which is killed once otherwise");
 
   RunOptions& run_options = out_.run;
   CLI::App* const run =
@@ -251,6 +253,8 @@ void Parser::AddSwarms() {
   run->add_option("--contract,--training", run_options.contract, "name of the training");
   run->add_flag("--keep-updates", run_options.keep_updates,
                 "keep every update, so that verify can repeat the merges");
+  run->add_flag("--kill-leader", run_options.kill_leader,
+                "kill the leader of a round in its merge, once, and start it again");
   run->add_flag("-q,--quiet", run_options.quiet, "print the summary only");
   run->add_option("--names", run_options.node_names, "names of the nodes, with commas")
       ->delimiter(',');

@@ -4,7 +4,6 @@
 
 #include <atomic>
 #include <filesystem>
-#include <fstream>
 
 #include "base/mailbox.h"
 #include "gmock/gmock.h"
@@ -76,6 +75,26 @@ class FaultsTest : public SwarmTest {
     nodes_.at("b")->Stop();
     EXPECT_EQ(nodes_.at("b")->End().value_or(-1), 143);
     programs_.erase("b");
+  }
+  void Restart(const std::string& name, const std::function<void()>& meanwhile) {
+    nodes_.at(name)->Stop();
+    EXPECT_EQ(nodes_.at(name)->End().value_or(-1), 143);
+    programs_.erase(name);
+    meanwhile();
+    nodes_.at(name)->Start();
+    WaitForTraining([&](const Json& t) { return Is(t, name, "present"); });
+  }
+  // A round of this node only; the others are away.
+  void Alone(const std::string& name, std::uint64_t round) {
+    const Json answer = Program(name).Sync(UpdateOf(name, round));
+    EXPECT_EQ(answer.at("participants"), Json({name}));
+  }
+  // What a fresh program gets: the newest model, which it has to load first.
+  Json LoadedBy(const std::string& name) {
+    Open(name, 1);
+    Json answer = Program(name).Sync(UpdateOf(name, 7));
+    EXPECT_EQ(answer.value("counted", true), false) << answer;
+    return answer;
   }
   static bool IsKept(const Json& training, const std::string& name) {
     return training.at("phase") == "done" && Is(training, name, "holder");
@@ -159,6 +178,25 @@ TEST_F(FaultsTest, ARestartedNodeGoesOnInTheTrainingItWasIn) {
   ASSERT_EQ(claims.size(), 2U);
   EXPECT_FALSE(claims[0].contains("instance"));
   EXPECT_EQ(claims[1].at("instance"), instance);
+}
+
+TEST_F(FaultsTest, ARestartedNodeThatMissedRoundsFetchesTheModelWithWhatItHasKept) {
+  Begin(1);
+  Round(0);
+  Restart("b", [this] { Alone("a", 1); });
+  EXPECT_EQ(LoadedBy("b").at("round"), 1);
+}
+
+// Nothing here tells what a model looks like: the fetch waits for the program.
+TEST_F(FaultsTest, ARestartedNodeThatHasLostItsModelsFetchesWhenItsProgramComes) {
+  Begin(1);
+  Round(0);
+  Restart("b", [this] {
+    Alone("a", 1);
+    std::filesystem::remove_all(Folder("b", "models"));
+    std::filesystem::remove_all(Folder("b", "updates"));
+  });
+  EXPECT_EQ(LoadedBy("b").at("round"), 1);
 }
 
 TEST_F(FaultsTest, AFinishedNodeServesOnWhenNoProgramComesAfterARestart) {

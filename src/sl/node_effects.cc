@@ -136,7 +136,10 @@ void NodeLoop::Do(const FetchEffect& effect) {
 void NodeLoop::StartFetchIfDue() {
   const bool arena_is_ours = program_waits_ || !opened_sent_ || !ProgramRuns();
   if (!fetch_wanted_ || merging_ || trouble_ || failure_ || !arena_is_ours) return;
-  if (Status status = EnsureArenas(); !status.ok()) return Fail(std::move(status));
+  if (Status status = EnsureArenas(); !status.ok()) {
+    if (absl::IsNotFound(status) && !program_opened_) return;  // The program brings the layout.
+    return Fail(std::move(status));
+  }
   const Digest root = *std::exchange(fetch_wanted_, std::nullopt);
   ClearArena();
   transfer_ = std::jthread([this, root, session = session_](const std::stop_token& stop) {

@@ -245,6 +245,7 @@ void NodeLoop::Open(const OpenFrame& frame) {
   program_waits_ = true;
   next_word_ = parts_.deps.clock.Now() + parts_.config.word_every;
   Perform(decider_->OnOpened(state(), parts_.deps.clock.Now()));
+  StartFetchIfDue();  // One that waited for the layout.
   SendOpenedIfEnrolled();
 }
 

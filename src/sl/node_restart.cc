@@ -92,7 +92,7 @@ Status NodeLoop::EnsureArenas() {
   return MakeArenas(std::make_shared<const Layout>(std::move(layout)));
 }
 
-// The layout of the training's models, from one that is here.
+// The layout of the training's models, from one that is here. All of one training have the same.
 Result<Layout> NodeLoop::LayoutOnDisk() const {
   const Contract* const now = contract();
   Result<BlobStore::Blob> blob = absl::NotFoundError("no model is kept here");
@@ -103,6 +103,13 @@ Result<Layout> NodeLoop::LayoutOnDisk() const {
   if (!blob.ok() && now != nullptr) {
     const Member* const member = now->FindMember(NodeName{parts_.config.name});
     if (member != nullptr && member->update) blob = parts_.store.OpenUpdate(*member->update);
+  }
+  if (!blob.ok() && now != nullptr) {
+    for (const BlobStore::Kept& kept : parts_.store.Models()) {
+      const auto sealed = now->roots.find(kept.round);
+      if (sealed != now->roots.end() && sealed->second == kept.root)
+        blob = parts_.store.OpenModel(kept.root);
+    }
   }
   RETURN_IF_ERROR(blob.status());
   return Layout::Parse(blob->slice.bytes);

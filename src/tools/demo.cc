@@ -119,30 +119,37 @@ Result<Together> TrainTogether(const DemoOptions& options, const Plan& plan,
   run.program = {plan.python, plan.program};
   run.directory = directory + "/swarm";
   run.keep_updates = true;
+  run.kill_leader = options.kill_leader;
   run.environment = plan.environment;
   ASSIGN_OR_RETURN(const std::unique_ptr<Swarm> swarm, Swarm::Start(run, context));
   Together together;
   together.directory = swarm->directory();
   std::cout
       << "    time     round  peers   leader  model     accuracy of each node before the merge\n";
-  ASSIGN_OR_RETURN(together.end, swarm->Run([](const RoundStory& round) {
-    std::string peers;
-    std::string accuracies;
-    for (const Member& member : round.members) {
-      StrAppend(&peers, member.name.value(), " ");
-      const auto report = round.reports.find(member.name);
-      const bool known = report != round.reports.end() && report->second.metric.has_value();
-      StrAppend(&accuracies, member.name.value(), " ",
-                known ? Percent(*report->second.metric) : "–", "  ");
-    }
-    std::string leaders;
-    for (const NodeName& leader : round.leaders)
-      StrAppend(&leaders, leaders.empty() ? "" : " > ", leader.value());
-    std::cout << fmt::format("    {}  {:>4}  {:<8}{:<7} {}  {}\n",
-                             FormatLocalTime(FromUnixMs(round.sealed_unix_ms)), round.round.value(),
-                             peers, leaders, ShortText(*round.root), accuracies)
-              << std::flush;
-  }));
+  ASSIGN_OR_RETURN(
+      together.end,
+      swarm->Run(
+          [](const RoundStory& round) {
+            std::string peers;
+            std::string accuracies;
+            for (const Member& member : round.members) {
+              StrAppend(&peers, member.name.value(), " ");
+              const auto report = round.reports.find(member.name);
+              const bool known = report != round.reports.end() && report->second.metric.has_value();
+              StrAppend(&accuracies, member.name.value(), " ",
+                        known ? Percent(*report->second.metric) : "–", "  ");
+            }
+            std::string leaders;
+            for (const NodeName& leader : round.leaders)
+              StrAppend(&leaders, leaders.empty() ? "" : " > ", leader.value());
+            std::cout << fmt::format("    {}  {:>4}  {:<8}{:<7} {}  {}\n",
+                                     FormatLocalTime(FromUnixMs(round.sealed_unix_ms)),
+                                     round.round.value(), peers, leaders, ShortText(*round.root),
+                                     accuracies)
+                      << std::flush;
+          },
+          [](const std::string& news) { std::cout << "    " << news << "\n"
+                                                  << std::flush; }));
   for (const std::string& node : swarm->NodeDirectories()) {
     ASSIGN_OR_RETURN(const double accuracy, AccuracyIn(node + "/log.txt"));
     together.accuracy = std::max(together.accuracy, accuracy);

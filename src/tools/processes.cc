@@ -48,6 +48,8 @@ int PollMillis(Duration span) {
 
 }  // namespace
 
+Processes::Processes() : wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
 Processes::~Processes() { StopAll(1s); }
 
 Result<std::size_t> Processes::Start(const ProcessSpec& spec) {
@@ -75,8 +77,8 @@ std::optional<ProcessExit> Processes::Reap(std::size_t index) {
 
 std::optional<ProcessExit> Processes::WaitForExit(Duration span, const std::stop_token& stop) {
   const StopFd stop_fd(stop);
-  std::vector<pollfd> fds{{stop_fd.get(), POLLIN, 0}};
-  std::vector<std::size_t> owners{0};
+  std::vector<pollfd> fds{{stop_fd.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
+  std::vector<std::size_t> owners{0, 0};  // of no child
   for (std::size_t i = 0; i < children_.size(); ++i) {
     if (children_[i].pid <= 0) continue;
     if (auto exit = Reap(i)) return exit;
@@ -84,11 +86,18 @@ std::optional<ProcessExit> Processes::WaitForExit(Duration span, const std::stop
     owners.push_back(i);
   }
   if (poll(fds.data(), fds.size(), PollMillis(span)) <= 0) return std::nullopt;
-  for (std::size_t i = 1; i < fds.size(); ++i) {
+  for (std::size_t i = 2; i < fds.size(); ++i) {
     if (fds[i].revents == 0) continue;
     if (auto exit = Reap(owners[i])) return exit;
   }
+  std::uint64_t calls = 0;
+  static_cast<void>(!read(wake_.get(), &calls, sizeof calls));
   return std::nullopt;
+}
+
+void Processes::Wake() const {
+  const std::uint64_t one = 1;
+  static_cast<void>(!write(wake_.get(), &one, sizeof one));
 }
 
 void Processes::Signal(std::size_t index, int signal) {

@@ -32,15 +32,17 @@ struct ProcessExit {
 
 class Processes {
  public:
-  Processes() = default;
+  Processes();
   Processes(const Processes&) = delete;
   Processes& operator=(const Processes&) = delete;
   ~Processes();  // StopAll(1 s)
 
   // Answers its index.
   Result<std::size_t> Start(const ProcessSpec& spec);
-  // The next exit; nothing when `span` is over or `stop` came.
+  // The next exit; nothing when `span` is over, `stop` came or Wake() was called.
   std::optional<ProcessExit> WaitForExit(Duration span, const std::stop_token& stop);
+  // Ends the wait that is under way, or the next one. From any thread.
+  void Wake() const;
   [[nodiscard]] bool running(std::size_t index) const { return children_[index].pid > 0; }
   [[nodiscard]] int pid(std::size_t index) const { return children_[index].pid; }
   [[nodiscard]] const std::string& label(std::size_t index) const { return children_[index].label; }
@@ -60,6 +62,7 @@ class Processes {
   };
   std::optional<ProcessExit> Reap(std::size_t index);
   std::vector<Child> children_;
+  const UniqueFd wake_;  // an eventfd
 };
 
 // Waits until `path` exists (inotify), the child has ended, `deadline_in` has passed, or stop. The

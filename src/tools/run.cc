@@ -14,9 +14,15 @@ Status RunIt(const RunOptions& options, const ToolContext& context) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Swarm> swarm, Swarm::Start(options, context));
   if (!options.quiet)
     std::cout << "nodes' logs: " << swarm->directory() << "/node-*/log.txt\n" << std::flush;
-  ASSIGN_OR_RETURN(const SwarmEnd end, swarm->Run([&](const RoundStory& round) {
-    if (!options.quiet) std::cout << RoundLine(round) << "\n" << std::flush;
-  }));
+  ASSIGN_OR_RETURN(const SwarmEnd end, swarm->Run(
+                                           [&](const RoundStory& round) {
+                                             if (!options.quiet)
+                                               std::cout << RoundLine(round) << "\n" << std::flush;
+                                           },
+                                           [&](const std::string& news) {
+                                             if (!options.quiet)
+                                               std::cout << news << "\n" << std::flush;
+                                           }));
   if (!end.final_root) {
     return WithNext(absl::FailedPreconditionError("all programs ended, but no round was merged"),
                     "does the program pass the swarm callback to its training?");

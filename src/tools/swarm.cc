@@ -1,5 +1,6 @@
 #include "tools/swarm.h"
 
+#include <csignal>
 #include <filesystem>
 #include <thread>
 #include <utility>
@@ -10,6 +11,7 @@
 #include "crypto/ed25519.h"
 #include "crypto/json.h"
 #include "identity/dev_authority.h"
+#include "tools/leader_kill.h"
 #include "tools/source.h"
 
 namespace starling {
@@ -20,6 +22,7 @@ constexpr std::string_view kTrustDomain = "swarm.local";
 constexpr std::size_t kSaidMax = 500;  // bytes of a log line in an error
 constexpr Duration kReadyWithin = 30s;
 constexpr Duration kStopWithin = 5s;
+constexpr Duration kLookEvery = 200ms;  // without news
 constexpr auto kCertificateLife = std::chrono::hours(24 * 30);
 
 Result<PemFiles> IssueFor(const DevAuthority& authority, const std::string& path,
@@ -49,8 +52,10 @@ struct Swarm::Impl {
   }
   [[nodiscard]] Status Reason(const ProcessExit& exit) const;
   void Follow(const std::stop_token& stop);
-  Status Drain(const std::function<void(const RoundStory&)>& on_round);
-  Result<bool> TakeExit(const std::function<void(const RoundStory&)>& on_round);
+  Status Drain();
+  Status Look();
+  Result<bool> TakeExit();
+  void SignalNode(const NodeName& name, int signal);
 
   RunOptions options;
   const ToolContext& context;
@@ -64,6 +69,11 @@ struct Swarm::Impl {
   Endpoint sn;
   std::size_t sn_process = 0;
   std::map<std::size_t, std::size_t> node_of_process;
+  std::function<void(const RoundStory&)> on_round;
+  std::function<void(const std::string&)> on_news;
+  std::optional<LeaderKill> leader_kill;
+  std::optional<std::size_t> killed_process;  // by us
+  std::optional<std::size_t> to_start_again;  // the node of it
   Story story;
   std::size_t rounds_told = 0;
   Mailbox<std::vector<LedgerRecord>> mail{64};
@@ -205,10 +215,11 @@ void Swarm::Impl::Follow(const std::stop_token& stop) {
     if (records->empty()) continue;
     from = records->back().position + 1;
     if (!mail.Push(*std::move(records), stop)) return;
+    processes.Wake();
   }
 }
 
-Status Swarm::Impl::Drain(const std::function<void(const RoundStory&)>& on_round) {
+Status Swarm::Impl::Drain() {
   while (std::optional<std::vector<LedgerRecord>> records = mail.Pop({}, 0s)) {
     for (const LedgerRecord& record : *records) {
       RETURN_IF_ERROR(story.Add(record));
@@ -223,17 +234,53 @@ Status Swarm::Impl::Drain(const std::function<void(const RoundStory&)>& on_round
   return absl::OkStatus();
 }
 
-// Waits for one exit or 200 ms of news. True when all nodes have ended well.
-Result<bool> Swarm::Impl::TakeExit(const std::function<void(const RoundStory&)>& on_round) {
-  const std::optional<ProcessExit> exit = processes.WaitForExit(200ms, context.stop);
-  RETURN_IF_ERROR(Drain(on_round));
+void Swarm::Impl::SignalNode(const NodeName& name, int signal) {
+  for (const auto& [process, node] : node_of_process) {
+    if (names[node] != name.value()) continue;
+    processes.Signal(process, signal);
+    if (signal == SIGKILL) killed_process = process;
+  }
+}
+
+// Kills the leader if that is wanted and the time has come; starts it again when its round was
+// sealed without it.
+Status Swarm::Impl::Look() {
+  if (!leader_kill || story.trainings().empty()) return absl::OkStatus();
+  const TrainingStory& training = story.trainings().back();
+  const bool was_killed = leader_kill->killed().has_value();
+  leader_kill->Look(training, context.clock.Now());
+  if (!was_killed && leader_kill->killed()) {
+    on_news(StrCat("node ", leader_kill->killed()->value(), " was killed while it led round ",
+                   leader_kill->round()->value()));
+  }
+  if (!to_start_again || !training.rounds.at(*leader_kill->round()).root) return absl::OkStatus();
+  on_news(StrCat("node ", names[*to_start_again], " is started again"));
+  RETURN_IF_ERROR(StartNode(*to_start_again));
+  to_start_again.reset();
+  return absl::OkStatus();
+}
+
+// Waits for one exit or for news. True when all nodes have ended well.
+Result<bool> Swarm::Impl::TakeExit() {
+  Duration span = kLookEvery;
+  if (leader_kill && leader_kill->wake_at())
+    span = std::clamp<Duration>(*leader_kill->wake_at() - context.clock.Now(), 0ms, span);
+  const std::optional<ProcessExit> exit = processes.WaitForExit(span, context.stop);
+  RETURN_IF_ERROR(Drain());
   if (context.stop.stop_requested())
     return absl::CancelledError("interrupted: all parts were stopped");
+  RETURN_IF_ERROR(Look());
   if (!exit) return false;
   const auto node = node_of_process.find(exit->index);
+  if (node != node_of_process.end() && killed_process == exit->index) {
+    to_start_again = node->second;
+    node_of_process.erase(node);
+    RETURN_IF_ERROR(Look());
+    return false;
+  }
   if (node == node_of_process.end() || exit->code != 0) return Reason(*exit);
   node_of_process.erase(node);
-  return node_of_process.empty();
+  return node_of_process.empty() && !to_start_again;
 }
 
 Swarm::Swarm(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -258,25 +305,32 @@ Result<std::unique_ptr<Swarm>> Swarm::Start(const RunOptions& options, const Too
   return std::unique_ptr<Swarm>(new Swarm(std::move(impl)));
 }
 
-Result<SwarmEnd> Swarm::Run(const std::function<void(const RoundStory&)>& on_round) {
+Result<SwarmEnd> Swarm::Run(const std::function<void(const RoundStory&)>& on_round,
+                            const std::function<void(const std::string&)>& on_news) {
   Impl& impl = *impl_;
+  impl.on_round = on_round;
+  impl.on_news = on_news;
+  if (impl.options.kill_leader) {
+    impl.leader_kill.emplace(
+        [&impl](const NodeName& name, int signal) { impl.SignalNode(name, signal); });
+  }
   for (std::size_t i = 0; i < impl.options.nodes; ++i) RETURN_IF_ERROR(impl.StartNode(i));
   impl.follower = std::jthread([&impl](const std::stop_token& stop) { impl.Follow(stop); });
   for (;;) {
-    ASSIGN_OR_RETURN(const bool all_ended, impl.TakeExit(on_round));
+    ASSIGN_OR_RETURN(const bool all_ended, impl.TakeExit());
     if (all_ended) break;
   }
   // The follower may be a few entries behind: ask for the rest ourselves.
   impl.follower.request_stop();
   impl.follower.join();
-  RETURN_IF_ERROR(impl.Drain(on_round));
+  RETURN_IF_ERROR(impl.Drain());
   for (;;) {
     ASSIGN_OR_RETURN(
         std::vector<LedgerRecord> rest,
         FetchRecords(*impl.client, impl.sn, impl.story.entries(), 0s, impl.context.stop));
     if (rest.empty()) break;
     static_cast<void>(impl.mail.Push(std::move(rest)));
-    RETURN_IF_ERROR(impl.Drain(on_round));
+    RETURN_IF_ERROR(impl.Drain());
   }
   impl.processes.StopAll(kStopWithin);
   ASSIGN_OR_RETURN(const TrainingStory* const training, impl.story.Find(impl.options.contract));

@@ -34,9 +34,10 @@ class Swarm {
   ~Swarm();
 
   // Starts the SLs with their programs and follows the ledger until all have ended. `on_round` is
-  // called once a sealed round, on this thread. An SN or SL that ends early ends the run: the error
-  // is the one-line reason.
-  [[nodiscard]] Result<SwarmEnd> Run(const std::function<void(const RoundStory&)>& on_round);
+  // called once a sealed round, on this thread, and `on_news` with a line about what else people
+  // should know. An SN or SL that ends early ends the run: the error is the one-line reason.
+  [[nodiscard]] Result<SwarmEnd> Run(const std::function<void(const RoundStory&)>& on_round,
+                                     const std::function<void(const std::string&)>& on_news);
   [[nodiscard]] const std::string& directory() const;
   [[nodiscard]] std::vector<std::string> NodeDirectories() const;
 

@@ -29,19 +29,20 @@ struct RunOptions {
   std::uint64_t min_peers = 0;       // 0 = max(1, nodes − 1)
   std::string contract = "defaultbb.cqdb.sml.hpe";
   bool keep_updates = false;
-  bool quiet = false;                                            // only the summary
-  std::vector<std::string> node_names;                           // default a, b, c, …
+  bool kill_leader = false;             // once, in the middle of a merge; it is started again
+  bool quiet = false;                   // only the summary
+  std::vector<std::string> node_names;  // default a, b, c, …
   std::vector<std::pair<std::string, std::string>> environment;  // added for programs
 };
 [[nodiscard]] int RunSwarm(const RunOptions& options, const ToolContext& context);
 
 struct DemoOptions {
   std::size_t nodes = 3;
-  std::string directory;  // "" = starling-demo-<time> here
-  std::string python;     // $STARLING_PYTHON, else python3
-  std::string home;       // $STARLING_HOME: where examples/ and python/ are
-  std::string data_dir;   // $DATA_DIR, else the system's fashion-mnist
-  bool keep = true;
+  std::string directory;    // "" = starling-demo-<time> here
+  std::string python;       // $STARLING_PYTHON, else python3
+  std::string home;         // $STARLING_HOME: where examples/ and python/ are
+  std::string data_dir;     // $DATA_DIR, else the system's fashion-mnist
+  bool kill_leader = true;  // as in RunOptions
 };
 [[nodiscard]] int RunDemo(const DemoOptions& options, const ToolContext& context);
 
