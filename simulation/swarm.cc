@@ -1,4 +1,4 @@
-#include "simulation/swarm.h"
+#include "simulation//swarm.h"
 
 #include <algorithm>
 #include <memory>
@@ -7,6 +7,8 @@
 
 #include "base/check.h"
 #include "base/text.h"
+#include "protocol/machine.h"
+#include "protocol/machine.h"
 #include "simulation/checker.h"
 #include "simulation/sl.h"
 #include "simulation/sn.h"
@@ -33,6 +35,7 @@ class Swarm {
   void RunUntil();
   void HelpQuorum();
   void CheckProgress(Duration bound);
+  [[nodiscard]] bool NobodyCounts() const;
 
   World world_;
   Statistics statistics_;
@@ -196,7 +199,17 @@ Outcome Swarm::Run() {
   return outcome;
 }
 
+// Whoever is left has weight 0 and there is no model yet: only somebody else can go on.
+bool Swarm::NobodyCounts() const {
+  const Contract* const contract = home_.end()->Find(kTraining);
+  if (contract == nullptr || contract->base) return false;
+  const std::vector<Member> ready = machine::Closing(*contract, {});
+  return !ready.empty() && std::all_of(ready.begin(), ready.end(),
+                                       [](const Member& member) { return member.weight == 0; });
+}
+
 void Swarm::CheckProgress(Duration bound) {
+  if (NobodyCounts()) return;
   std::string who;
   for (const auto& sl : scene_.sls) {
     if (!sl->ended()) StrAppend(&who, "; ", sl->name().value(), ": ", sl->WaitingText());
