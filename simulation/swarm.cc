@@ -1,4 +1,4 @@
-#include "simulation//swarm.h"
+#include "simulation/swarm.h"
 
 #include <algorithm>
 #include <memory>
@@ -7,7 +7,6 @@
 
 #include "base/check.h"
 #include "base/text.h"
-#include "protocol/machine.h"
 #include "protocol/machine.h"
 #include "simulation/checker.h"
 #include "simulation/sl.h"

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <filesystem>
+#include <fstream>
 
 #include "base/mailbox.h"
 #include "gmock/gmock.h"

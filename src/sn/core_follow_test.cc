@@ -1,5 +1,6 @@
 // Copies of one log: a sentinel's core and a follower's, without a network.
 #include <string>
+#include <utility>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -16,7 +17,7 @@ using ::testing::HasSubstr;
 struct Site {
   Site(const Clock& clock, std::uint64_t seed, bool orders, Status hold = {})
       : key(TestKey(seed)), ledger(MakeMemoryLedger(clock)) {
-    core = SnCore::Open({.decider = {}, .auto_create = true, .orders = orders, .hold = hold},
+    core = SnCore::Open({.decider = {}, .auto_create = true, .orders = orders, .hold = std::move(hold)},
                         {*ledger, clock, key, feed, Log(), {}, {}})
                .value();
   }
