@@ -17,8 +17,9 @@ using ::testing::HasSubstr;
 struct Site {
   Site(const Clock& clock, std::uint64_t seed, bool orders, Status hold = {})
       : key(TestKey(seed)), ledger(MakeMemoryLedger(clock)) {
-    core = SnCore::Open({.decider = {}, .auto_create = true, .orders = orders, .hold = std::move(hold)},
-                        {*ledger, clock, key, feed, Log(), {}, {}})
+    core = SnCore::Open(
+               {.decider = {}, .auto_create = true, .orders = orders, .hold = std::move(hold)},
+               {*ledger, clock, key, feed, Log(), {}, {}})
                .value();
   }
   [[nodiscard]] Place End() const { return feed.Current()->end; }
