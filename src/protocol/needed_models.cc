@@ -1,4 +1,4 @@
-#include "sl/needed_models.h"
+#include "protocol/needed_models.h"
 
 #include <utility>
 
