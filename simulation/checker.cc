@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/text.h"
+#include "protocol/machine.h"
 #include "simulation/oracle.h"
 #include "simulation/sl.h"
 
@@ -171,7 +172,14 @@ void Checker::FinalPage(const Log& page) {
   if (after->phase == Phase::kDone) done_[after->instance] = *after->base;
   if (before == nullptr || before->instance != after->instance) return alone_.clear();
   if (page->verdict.valid() && page->verdict.type == "round-reopened") {
-    const std::uint64_t times = ++reopened_[{after->instance, after->round}];
+    // Only where the quorum holds without the offenders.
+    std::uint64_t others = 0;
+    for (const Member& member : machine::Closing(*before, {})) {
+      const Sl* const sl = scene_->Find(member.name);
+      others += sl != nullptr && sl->habits().lie == Lie::kNone ? 1U : 0U;
+    }
+    std::uint64_t& times = reopened_[{after->instance, after->round}];
+    times += others >= before->rules.min_peers.value_or(1) ? 1U : 0U;
     std::uint64_t strikes = 2 * after->nodes.size();
     for (const auto& [kind, count] : scene_->statistics.strikes) strikes += count;
     if (times > strikes)

@@ -9,9 +9,10 @@
 namespace starling::simulation {
 namespace {
 
-constexpr std::uint64_t kModelsKept = 4;  // rounds
+constexpr std::size_t kModelsKept = 4;  // beside those that are needed
 constexpr std::uint64_t kKeysOfLostDisks = 10'000;
 constexpr std::string_view kModel = "model:", kUpdate = "update:", kInstance = "instance";
+constexpr std::string_view kNotLetIn = "the SN does not let this node in";
 constexpr std::string_view kInitial = "initial";  // the value of a model that stays for ever
 
 std::string File(std::string_view kind, const Digest& root) { return StrCat(kind, HexOf(root)); }
@@ -63,6 +64,7 @@ SlMemory Sl::ReadDisk() {
 
 void Sl::Start(Duration opens_in) {
   CHECK(process_ == nullptr && !ended_);
+  refused_ = false;
   scene_.network.Start(host_);
   SlConfig config;
   config.contract = kTraining;
@@ -188,6 +190,8 @@ void Sl::Do(const KeepEffect& effect) {
     scene_.checker.Fail(StrCat("keep: ", name().value(), " keeps what its arena does not hold"));
   }
   ++process_->keeping[effect.root];  // Read from the arena now; durable later.
+  process_->models.Made(effect.root, effect.round);
+  KeepWhatIsNeeded();
   Keep(effect);
 }
 
@@ -195,32 +199,51 @@ void Sl::Keep(const KeepEffect& kept) {
   const std::string file = File(kModel, kept.root);
   const auto known = disk_.files().find(file);
   const bool initial = known != disk_.files().end() && known->second == kInitial;
-  const std::string value = initial ? std::string(kInitial) : StrCat(kept.round.value());
+  const std::string value =
+      initial ? std::string(kInitial) : StrCat(kept.round.value(), "/", ++models_kept_);
   disk_.Write(file, value, [this, kept](bool good) {
     if (!good) return scene_.network.At(host_, 1s, "keeps again", [this, kept] { Keep(kept); });
     if (--process_->keeping[kept.root] == 0) process_->keeping.erase(kept.root);
-    DeleteOldModels(kept);
+    Prune();
     process_->transfers->OnKept();
     Perform(process_->decider.OnKept(kept.root, state(), now()));
   });
 }
 
-// The last rounds stay, and of the newest one what each of its attempts has made: the decider
-// counts on it until that round is sealed.
-void Sl::DeleteOldModels(const KeepEffect& newest) {
-  if (scene_.fault == Fault::kKeepsEverything) return;
+// What an earlier process made for the round that is open: it may have voted for it.
+void Sl::FindAttempts() {
   const Contract* const contract = view()->Find(kTraining);
-  const std::map<std::string, std::string> files = disk_.files();
-  for (const auto& [file, value] : files) {
+  if (contract == nullptr) return;
+  for (const auto& [file, value] : disk_.files()) {
     if (!file.starts_with(kModel) || value == kTorn || value == kInitial) continue;
     const RoundId round{std::stoull(value)};
-    const Digest root = *ParseHexDigest(file.substr(kModel.size()));
-    const auto sealed = contract == nullptr ? std::map<RoundId, Digest>::const_iterator{}
-                                            : contract->roots.find(round);
-    const bool counts =
-        contract != nullptr && sealed != contract->roots.end() && sealed->second == root;
-    const bool recent = round <= newest.round && newest.round.value() < round.value() + kModelsKept;
-    if (round != newest.round && !(counts && recent)) disk_.Erase(file);
+    if (round == contract->round)
+      process_->models.Found(*ParseHexDigest(file.substr(kModel.size())), round);
+  }
+  KeepWhatIsNeeded();
+}
+
+void Sl::KeepWhatIsNeeded() {
+  const Contract* const contract = view()->Find(kTraining);
+  if (contract == nullptr) return;
+  NeededModels::Models models = process_->models.At(*contract);
+  process_->needed = std::move(models.needed);
+  if (scene_.fault == Fault::kKeepsEverything) return;
+  for (const Digest& root : models.useless) disk_.Erase(File(kModel, root));
+}
+
+// As src/sl's BlobStore: the models that were kept last stay, and those that are needed.
+void Sl::Prune() {
+  if (scene_.fault == Fault::kKeepsEverything) return;
+  std::map<std::uint64_t, std::string> in_order;
+  for (const auto& [file, value] : disk_.files()) {
+    if (file.starts_with(kModel) && value != kTorn && value != kInitial)
+      in_order.emplace(std::stoull(value.substr(value.find('/') + 1)), file);
+  }
+  std::size_t too_many = in_order.size() - std::min(in_order.size(), kModelsKept);
+  for (const auto& [order, file] : in_order) {
+    if (too_many-- == 0) return;
+    if (!process_->needed.contains(*ParseHexDigest(file.substr(kModel.size())))) disk_.Erase(file);
   }
 }
 
@@ -275,13 +298,13 @@ void Sl::Do(const ExitEffect& effect) {
   program_.End();
   scene_.network.End(host_, false);
   disk_.Crash();
+  const Log read = view();
   scene_.world.After(Duration(0), "gone",
                      [this, process = std::shared_ptr<Process>(std::move(process_))] {});
-  ended_ = effect.good || returned || refused_;
+  ended_ = effect.good || returned || (refused_ && effect.summary.starts_with(kNotLetIn));
   // Who was revoked comes back as somebody else, if at all.
   if (effect.summary.find("revoked") != std::string::npos) {
-    const Contract* const contract = scene_.home.end()->Find(kTraining);
-    if (contract != nullptr && contract->revoked_kids.contains(key_->kid())) {
+    if (Revoked(read)) {
       LoseDisk();
     } else {
       scene_.checker.Fail(StrCat("exit: ", name().value(), " was not revoked"));
@@ -289,6 +312,16 @@ void Sl::Do(const ExitEffect& effect) {
   }
   scene_.checker.AfterCrash(*this);
   if (!ended_) StartAgain();
+}
+
+// As it has read it, or as an SN has: a sentinel that was restored from an old copy may not know.
+bool Sl::Revoked(const Log& read) const {
+  const auto says = [this](const Log& log) {
+    const Contract* const contract = log->Find(kTraining);
+    return contract != nullptr && contract->revoked_kids.contains(key_->kid());
+  };
+  return says(read) || std::any_of(scene_.sns.begin(), scene_.sns.end(),
+                                   [&](const auto& sn) { return says(sn->end()); });
 }
 
 // Who runs the node starts it again; after a reset or a revocation it is a new one.

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "protocol/needed_models.h"
 #include "protocol/sl_decider.h"
 #include "simulation/clock.h"
 #include "simulation/disk.h"
@@ -85,6 +86,8 @@ class Sl {
     std::optional<Digest> arena;            // the merged arena
     std::map<Digest, Digest> runs;          // set → M, served to participants
     std::map<Digest, std::size_t> keeping;  // written behind; its bytes are in memory
+    NeededModels models;
+    std::set<Digest> needed;  // merged models
     std::unique_ptr<Transfers> transfers;
   };
 
@@ -105,8 +108,11 @@ class Sl {
   void Do(const ExitEffect& effect);
   [[nodiscard]] SlMemory ReadDisk();
   void Keep(const KeepEffect& kept);
-  void DeleteOldModels(const KeepEffect& newest);
+  void FindAttempts();
+  void KeepWhatIsNeeded();
+  void Prune();
   void WakeLater();
+  [[nodiscard]] bool Revoked(const Log& read) const;
   void StartAgain();
   [[nodiscard]] const LedgerState& state() const { return view()->state(); }
   [[nodiscard]] Instant now() const { return clock_.Now(); }
@@ -136,6 +142,7 @@ class Sl {
   std::uint64_t weight_;
   Quality trouble_ = Quality::kGood;
   Instant trouble_until_{};
+  std::uint64_t models_kept_ = 0;  // what a disk tells by times of files
   bool honest_ = false;
   bool ended_ = false;
   bool refused_ = false;

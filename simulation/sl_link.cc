@@ -60,6 +60,7 @@ void Sl::OnTail(const Log& answered) {
   if (IsPrefix(log, view())) {
     if (!process_->started) {
       process_->started = true;
+      FindAttempts();
       Perform(process_->decider.OnStarted(state(), now()));
     }
     return;  // An SN that is behind, or an answer that was overtaken.
@@ -69,6 +70,7 @@ void Sl::OnTail(const Log& answered) {
   }
   const std::vector<Log> pages = PagesAfter(log, view()->position());
   process_->view = log;
+  KeepWhatIsNeeded();
   scene_.checker.Replayed(name(), log);
   for (const Log& page : pages) {
     if (process_ == nullptr) return;
@@ -88,6 +90,7 @@ void Sl::OnTail(const Log& answered) {
   }
   if (process_ == nullptr) return;
   if (!std::exchange(process_->started, true)) {
+    FindAttempts();
     Perform(process_->decider.OnStarted(state(), now()));
   } else {
     Perform(process_->decider.OnLedger(state(), now()));
@@ -228,6 +231,7 @@ void Sl::OnEnrolAnswer(const EnrolAnswer& answer) {
     case Code::kIn:
       process_->enrolled_at = answer.place.position;
       process_->claimed = now();
+      refused_ = false;
       return TellEnrolled();
     case Code::kRefused:
       break;

@@ -74,6 +74,27 @@ TEST(Stories, AFollowingSnIsRestoredEmptyAndFollowsAgain) {
   ExpectGood(story, 6);
 }
 
+// A quorum that needs the node that lies ties again and again, until one that trains for an hour
+// comes: then the tie has a third vote.
+TEST(Stories, ALiarThatTheQuorumNeedsHoldsItUpUntilAThirdOneComes) {
+  Story story = Of(3, 1, {});
+  story.weather.min_peers = 2;
+  story.weather.nodes[0].interval = 3000s;
+  story.weather.nodes[2].lie = Lie::kVotesOther;
+  ExpectGood(story, 2);
+}
+
+// One that came too late is refused, and the rest is short of a quorum without the node that
+// breaks off: its people set it right.
+TEST(Stories, ANodeThatBreaksOffIsSetRightWhereTheQuorumNeedsIt) {
+  Story story = Of(4, 2, {});
+  story.weather.min_peers = 3;
+  story.weather.nodes[0].rounds = 1;
+  story.weather.nodes[1].lie = Lie::kBreaksOff;
+  story.weather.nodes[3].opens_at = 200s;
+  ExpectGood(story, 3);
+}
+
 TEST(Stories, AnOperatorResetsTheTraining) { ExpectGood(Of(3, 3, {{25s, Strike::kReset}}), 4); }
 
 }  // namespace

@@ -213,13 +213,19 @@ void Storm::Operate(Strike strike) {
 }
 
 void Storm::SayAsOperator(Sn& sn, Event event, std::string_view what) {
+  if (!scene_.operators.empty()) {
+    // Somebody may have used up the seqs of this key.
+    const auto& last = sn.end()->state().last_seq;
+    const auto used = last.find(scene_.operators.front().kid());
+    if (used != last.end()) operator_seq_ = std::max(operator_seq_, used->second);
+  }
   const OperatorClaim claim = ClaimFor(scene_, event, ++operator_seq_, sn.final()->place());
   std::visit(
       [&claim](auto& each) {
         if constexpr (requires { each.claim = OperatorClaim{}; }) each.claim = claim;
       },
       event);
-  if (!sn.Say({event})) return;
+  if (!sn.Say({event}) || !sn.end()->verdict.valid()) return;
   scene_.statistics.Strike(what);
   scene_.Tell(StrCat("* ", what));
   scene_.checker.OperatorSpoke();
@@ -273,6 +279,23 @@ void Storm::Curious() {
                                asker.name().value(), ", who takes no part"));
 }
 
+// Liars go on as long as the others are enough, and no model is theirs alone.
+void Storm::BoundLiars() {
+  const Contract* const contract = scene_.home.end()->Find(kTraining);
+  bool held = contract == nullptr || !contract->base;
+  std::uint64_t others = 0;
+  for (const auto& sl : scene_.sls) {
+    if (sl->habits().lie != Lie::kNone) continue;
+    held = held || sl->Holds(*contract->base);
+    others += sl->refused() ? 0U : 1U;
+  }
+  const bool enough = held && scene_.weather.min_peers >= 2 && others >= scene_.weather.min_peers &&
+                      !scene_.statistics.strikes.contains("operator: amends") &&
+                      !scene_.statistics.strikes.contains("operator: revokes");
+  if (enough) return;
+  for (const auto& sl : scene_.sls) sl->Stay(true);
+}
+
 void Storm::Heal() {
   scene_.foul = false;
   scene_.Tell("* the storm is over");
@@ -280,15 +303,7 @@ void Storm::Heal() {
   NetworkWeather calm = scene_.weather.network;
   calm.lost_percent = calm.repeated_percent = 0;
   scene_.network.set_weather(calm);
-  // Liars go on as long as the others are enough, and no model is theirs alone.
-  const Contract* const contract = scene_.home.end()->Find(kTraining);
-  bool held = contract == nullptr || !contract->base;
-  for (const auto& sl : scene_.sls)
-    held = held || (sl->habits().lie == Lie::kNone && sl->Holds(*contract->base));
-  const bool enough = held && scene_.weather.min_peers >= 2 &&
-                      scene_.sls.size() - scene_.weather.liars() >= scene_.weather.min_peers &&
-                      !scene_.statistics.strikes.contains("operator: amends") &&
-                      !scene_.statistics.strikes.contains("operator: revokes");
+  BoundLiars();
   for (const auto& sn : scene_.sns) {
     sn->FillDiskUntil(Instant{});
     sn->LoseHomeUntil(Instant{});
@@ -298,7 +313,6 @@ void Storm::Heal() {
   for (const auto& sl : scene_.sls) {
     sl->FillDiskUntil(Instant{});
     sl->Trouble(Quality::kGood, Instant{});
-    sl->Stay(!enough);
     if (scene_.network.stopped(sl->host())) scene_.network.Continue(sl->host());
     if (!sl->ended() && !scene_.network.up(sl->host()))
       sl->Start(scene_.world.Between(Duration(1ms), 2s));

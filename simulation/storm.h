@@ -19,6 +19,8 @@ class Storm {
   void Begin();
   // Everybody runs, links are whole, disks have room, clocks keep pace.
   void Heal();
+  // Whoever runs a node that cheats sets it right when the others cannot do without it.
+  void BoundLiars();
   // Strikes once, now; for stories.
   void Bring(Strike strike);
   // What an operator does who looks at a swarm that cannot go on.

@@ -148,6 +148,7 @@ Duration Swarm::Bound() const {
 // away is lost, too: nothing makes it check in again.
 void Swarm::HelpQuorum() {
   if (AllEnded() || !checker_.ok()) return;
+  storm_.BoundLiars();
   const Contract* const contract = home_.final()->Find(kTraining);
   std::uint64_t usable = 0;
   bool lost = false;
