@@ -1,6 +1,7 @@
 #include "simulation/storm.h"
 
 #include <algorithm>
+#include <concepts>
 
 #include "base/text.h"
 #include "simulation/checker.h"
@@ -222,7 +223,10 @@ void Storm::SayAsOperator(Sn& sn, Event event, std::string_view what) {
   const OperatorClaim claim = ClaimFor(scene_, event, ++operator_seq_, sn.final()->place());
   std::visit(
       [&claim](auto& each) {
-        if constexpr (requires { each.claim = OperatorClaim{}; }) each.claim = claim;
+        if constexpr (requires {
+                        { each.claim } -> std::same_as<OperatorClaim&>;
+                      })
+          each.claim = claim;
       },
       event);
   if (!sn.Say({event}) || !sn.end()->verdict.valid()) return;

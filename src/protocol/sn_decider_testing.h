@@ -19,8 +19,8 @@ namespace starling {
 class Sn {
  public:
   explicit Sn(const Names& nodes, const Rules& rules = {},
-              SnOptions options = {.adapt = true, .probe = true})
-      : decider(std::move(options)) {
+              const SnOptions& options = {.adapt = true, .probe = true})
+      : decider(options) {
     story.Begin(nodes, rules);
   }
 
