@@ -68,8 +68,12 @@ class Pool {
     return MomentNow() - connection.unused_since < options_.pool_age_max &&
            connection.stream->quiet() && !connection.stream->expired();
   }
-  // So that endpoints asked once do not keep their sockets.
+  // So that endpoints asked once do not keep their sockets. Now and then: a look at each connection
+  // costs a system call, and with a hundred peers there are hundreds.
   void DropOld() {
+    const Moment now = MomentNow();
+    if (now < sweep_at_) return;
+    sweep_at_ = now + options_.pool_age_max / 8;
     for (auto it = idle_.begin(); it != idle_.end();) {
       std::erase_if(it->second, [&](const auto& connection) { return !IsUsable(*connection); });
       it = it->second.empty() ? idle_.erase(it) : std::next(it);
@@ -79,6 +83,7 @@ class Pool {
   const HttpClientOptions options_;
   std::mutex mutex_;
   std::map<Endpoint, std::vector<std::unique_ptr<Connection>>> idle_;
+  Moment sweep_at_{};
   std::atomic<std::uint64_t> bytes_in_{0};
 };
 

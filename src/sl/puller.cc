@@ -151,6 +151,8 @@ Result<LeafList> Puller::UpdateLeaves(const MergeJob& job, const Member& member,
     return WithSource(Annotate(status, StrCat("leaf list of the update of ", member.name.value())),
                       member.name);
   };
+  // The tree of one leaf is that leaf.
+  if (ChunkCount(job.size) == 1) return LeafList{*member.update};
   Result<Endpoint> from = EndpointOf(job.nodes.at(member.name).blob_url);
   if (!from.ok()) return failed(from.status());
   ClientRequest request =
