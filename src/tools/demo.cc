@@ -136,8 +136,8 @@ Result<Together> TrainTogether(const DemoOptions& options, const Plan& plan,
               StrAppend(&peers, member.name.value(), " ");
               const auto report = round.reports.find(member.name);
               const bool known = report != round.reports.end() && report->second.metric.has_value();
-              StrAppend(&accuracies, member.name.value(), " ",
-                        known ? Percent(*report->second.metric) : "–", "  ");
+              StrAppend(&accuracies, accuracies.empty() ? "" : "  ", member.name.value(), " ",
+                        known ? Percent(*report->second.metric) : "–");
             }
             std::string leaders;
             for (const NodeName& leader : round.leaders)
@@ -173,7 +173,7 @@ Status Demo(const DemoOptions& options, const ToolContext& context) {
   ASSIGN_OR_RETURN(const std::vector<double> alone, TrainAlone(options, plan, directory, context));
   std::cout << "   ";
   for (std::size_t i = 0; i < alone.size(); ++i)
-    std::cout << " site " << DefaultNodeName(i) << ": " << Percent(alone[i]) << " ";
+    std::cout << (i == 0 ? " site " : "  site ") << DefaultNodeName(i) << ": " << Percent(alone[i]);
   std::cout << "\n\n2. All together (the same data, which never leaves its site)\n" << std::flush;
   ASSIGN_OR_RETURN(const Together together, TrainTogether(options, plan, directory, context));
   const double best = *std::max_element(alone.begin(), alone.end());

@@ -17,6 +17,7 @@ using Blobs = std::multimap<Digest, StoredBlob>;
 
 struct Tally {
   std::size_t entries = 0, ignored = 0, blobs = 0, repeated = 0, not_repeated = 0;
+  bool updates_missing = false;  // that is why at least one merge was not repeated
   std::vector<std::string> faults;
   Json rounds = Json::array();
 };
@@ -82,6 +83,8 @@ Status MergeAgain(const RoundStory& round, const Terms& terms, ByteSpan base, By
   return absl::OkStatus();
 }
 
+constexpr std::string_view kNotKept = "updates not kept";
+
 // "" when the merge gives the sealed root; else why it was not repeated or what is wrong. `merged`
 // carries M from round to round.
 struct RoundCheck {
@@ -91,7 +94,7 @@ struct RoundCheck {
 RoundCheck CheckRound(const RoundStory& round, const Blobs& blobs,
                       std::optional<Digest>& merged_root, Bytes& merged) {
   const Result<Terms> terms = Collect(round, blobs);
-  if (absl::IsNotFound(terms.status())) return {false, "updates not kept"};
+  if (absl::IsNotFound(terms.status())) return {false, std::string(kNotKept)};
   if (!terms.ok()) return {true, std::string(terms.status().message())};
   if (terms->updates.empty() && round.kind != MergeKind::kBase)
     return {true, "no update has a weight, yet the round was sealed"};
@@ -126,6 +129,7 @@ void CheckTraining(const TrainingStory& training, const Blobs& blobs, bool quiet
     if (!round.root) continue;
     const RoundCheck check = CheckRound(round, blobs, merged_root, merged);
     ++(check.repeated ? tally.repeated : tally.not_repeated);
+    if (check.text == kNotKept) tally.updates_missing = true;
     const std::string label = StrCat(training.name.value(), " round ", number.value());
     if (check.repeated && !check.text.empty())
       tally.faults.push_back(StrCat(label, ": ", check.text));
@@ -167,6 +171,9 @@ void Print(const Tally& tally, bool json) {
   std::cout << StrCat(tally.entries, " entries: signatures and running head good, ", tally.ignored,
                       " ignored; ", tally.blobs, " files match their roots; ", tally.repeated,
                       " merges repeated, ", tally.not_repeated, " not\n");
+  if (tally.updates_missing)
+    std::cout
+        << "next: nodes that run with --keep-updates keep what the other merges are made of\n";
 }
 
 }  // namespace
