@@ -1,4 +1,5 @@
-"""A training program of the end-to-end tests: numpy only, its updates are a function of (node, round). FAULT makes it misbehave."""
+"""A training program of the end-to-end tests: numpy only, its updates are a function of (node, round). FAULT makes it misbehave;
+with UNTIL it trains until that file exists."""
 import os
 import sys
 
@@ -36,17 +37,20 @@ def main():
     specs = [starling.TensorSpec("bf16", "BF16", (1000,)) if name == "bf16" else starling.spec_of(name, array) for name, array in tensors.items()]
     session = starling.Session(say=print)
     session.open(specs, sync_interval=10, min_peers=int(os.environ["MIN_PEERS"]), weight=WEIGHTS[INDEX])
-    rounds = 1_000_000 if fault == "endless" else ROUNDS
+    until = os.environ.get("UNTIL")
+    rounds = 1_000_000 if fault == "endless" or until else ROUNDS
     for number in range(rounds):
         for name, array in update_of(number).items():
             np.copyto(session.update[name], array)
         if fault == "exit" and INDEX == 1 and number == 2:
             print("out of memory")
             os._exit(7)
-        last = number == rounds - 1
+        last = os.path.exists(until) if until else number == rounds - 1
         merged = session.finish(batches=10, train_ms=5) if last else session.sync(batches=10 if number else 0, train_ms=5)
-        if not merged.counted:
+        if not merged.counted and not until:
             sys.exit(f"round {merged.round}: this node's update took no part")
+        if last:
+            break
     session.result(loss=0.25, metric=0.75)
     session.goodbye("done")
 

@@ -1,6 +1,7 @@
 """Whole swarms of real processes: `starling run`, explain and verify, against an oracle in numpy. Run by ctest (label e2e)."""
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -158,6 +159,33 @@ class Swarm(unittest.TestCase):
                 self.assertEqual(len(err.strip().splitlines()), 1, err)
                 self.assertIn(words, err)
                 self.assertEqual(_processes_of(directory), [])
+
+    def test_a_killed_leader_is_started_again_and_no_round_is_lost(self):
+        directory, until = self.fresh("kill-leader"), self.fresh("kill-leader-until")
+        environment = dict(os.environ, PYTHONPATH=str(HOME / "python"), UNTIL=until)
+        child = subprocess.Popen([STARLING, "run", "-n", "3", "--kill-leader", "--dir", directory, "--", sys.executable, PROGRAM], env=environment,
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        seen, back = [], False
+        for line in child.stdout:
+            seen.append(line)
+            back = back or "is started again" in line
+            if back and re.match(r"round +\d+ +a b c ", line):
+                Path(until).touch()
+        child.stdout.close()
+        error = child.stderr.read()
+        child.stderr.close()
+        self.assertEqual(child.wait(timeout=60), 0, error)
+        text = "".join(seen)
+        self.assertRegex(text, r"node (\w) was killed while it led round \d+")
+        self.assertIn("same final model on 3 of 3 nodes", text)
+        killed = re.search(r"node (\w) was killed while it led round (\d+)", text)
+        rounds = json.loads(starling("explain", "--json", directory).stdout)["rounds"]
+        self.assertEqual([told["round"] for told in rounds], list(range(len(rounds))))
+        struck = rounds[int(killed[2])]
+        self.assertEqual(struck["leaders"][0], killed[1])
+        self.assertNotEqual(struck["leaders"][-1], killed[1])
+        self.assertEqual(starling("verify", directory).returncode, 0)
+        self.assertEqual(_processes_of(directory), [])
 
     def pid_of(self, part, directory):
         """The SN, the SL of node b, or its program: the child of that SL."""
