@@ -1,10 +1,11 @@
 """The deterministic trainer of the chaos tests: an update is a function of (base, node, round), so that whoever reads the log can repeat it.
 
-Environment: NODE, FLOATS, TRAIN_MS, END: a file; the round after it has appeared is this node's last. It may be started anew at
-any time; it goes on from the model that the swarm has."""
+Environment: NODE, FLOATS, TRAIN_MS, END: a file; the round after it has appeared is this node's last; OWN_ROUNDS: so many are enough
+without it. It may be started anew at any time; it goes on from the model that the swarm has."""
 import os
 import sys
 import threading
+import time
 
 import numpy as np
 import starling
@@ -20,12 +21,15 @@ def main():
     np.copyto(session.update["w"], first_model(node, floats))
     merged = session.sync(batches=0, train_ms=0)
     pause = threading.Event()  # Training takes a while: nothing ever sets it.
+    left = int(os.environ.get("OWN_ROUNDS", "0"))  # 0: no end but END
     while not merged.over:
+        began = time.monotonic()
         pause.wait(train_ms / 1000)
         number = merged.round + 1
         np.copyto(session.update["w"], update_of(session.merged["w"], node, number))
-        last = os.path.exists(os.environ["END"])
-        merged = (session.finish if last else session.sync)(batches=10, train_ms=int(train_ms))
+        left -= 1
+        last = left == 0 or os.path.exists(os.environ["END"])
+        merged = (session.finish if last else session.sync)(batches=10, train_ms=round(1000 * (time.monotonic() - began)))
         if last:
             break
     session.result(loss=0.25)

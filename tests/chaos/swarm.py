@@ -48,13 +48,16 @@ class Process:
 class Swarm:
     """See above. `close()` ends all that still runs."""
 
-    def __init__(self, directory, nodes=4, floats=2000, train_ms=100, min_peers=None, **flags):
+    def __init__(self, directory, nodes=4, floats=2000, train_ms=100, min_peers=None, grace="1s", **flags):
         self.directory = Path(directory)
-        self.names = [chr(ord("a") + i) for i in range(nodes)]
+        self.names = [chr(ord("a") + i) for i in range(nodes)] if nodes <= 26 else [f"n{i:03}" for i in range(nodes)]
+        self.grace = grace  # None: the SN follows what it measures, as it does without the option
         self.min_peers = min_peers or nodes - 1
         self.end_file = self.directory / "end"
         self.settings = {"END": str(self.end_file), "FLOATS": str(floats), "TRAIN_MS": str(train_ms), "MIN_PEERS": str(self.min_peers)}
-        self.train_ms = {}  # of single nodes
+        self.training = TRAINING
+        self.program = ["--", sys.executable, str(HERE / "program.py")]  # that a node starts; []: it waits at its socket
+        self.own_settings = {}  # of single nodes: name -> settings of its program
         self.flags = flags  # of the learning nodes
         self.identity = self.directory / "identity"
         issue = [f"--issue=/swarm/{name}/sl:{name}" for name in self.names] + ["--issue=/swarm/sn:sn", "--issue=/swarm/operator:operator"]
@@ -101,8 +104,8 @@ class Swarm:
         ready = folder / "ready.json"
         ready.unlink(missing_ok=True)
         argv = [STARLING, "sn", "--sentinel", "--name", "sn", "--state-dir", str(folder), "--host-ip", "127.0.0.1", "--listen-address",
-                "127.0.0.1", "--sn-api-port", str(self.sn_port), "--health-port", "0", "--ready-file", str(ready), "--quorum-grace", "1s", "--allow-loopback",
-                *self._identity("sn")]
+                "127.0.0.1", "--sn-api-port", str(self.sn_port), "--health-port", "0", "--ready-file", str(ready), "--allow-loopback",
+                *(["--quorum-grace", self.grace] if self.grace else []), *self._identity("sn")]
         self.processes["sn"] = Process(argv, folder / "log.txt", dict(os.environ))
         self.wait(ready.exists, "the SN's ready file")
 
@@ -112,13 +115,11 @@ class Swarm:
     def start_node(self, name):
         folder = self.directory / f"node-{name}"
         folder.mkdir(exist_ok=True)
-        settings = dict(self.settings, NODE=name)
-        if name in self.train_ms:
-            settings["TRAIN_MS"] = str(self.train_ms[name])
+        settings = dict(self.settings, NODE=name, **self.own_settings.get(name, {}))
         environment = dict(os.environ, PYTHONPATH=f"{HOME / 'python'}:{HERE}", PYTHONUNBUFFERED="1", **settings)
         argv = [STARLING, "sl", "--name", name, "--state-dir", str(folder), "--sn-url", self._url(), "--host-ip", "127.0.0.1",
                 "--listen-address", "127.0.0.1", "--sl-fs-port", "0", "--health-port", "0", "--allow-loopback", "--contract", TRAINING,
-                "--may-lead", *self._flags(), *self._identity(name), "--", sys.executable, str(HERE / "program.py")]
+                "--may-lead", *self._flags(), *self._identity(name), *self.program]
         self.processes[name] = Process(argv, folder / "log.txt", environment)
 
     def _flags(self):
