@@ -9,7 +9,13 @@ namespace starling {
 namespace {
 
 // The contract's members, leader and set as they stand while it merges.
-void TellClose(const Contract& now, std::int64_t now_unix_ms, RoundStory& story) {
+void TellClose(const Contract& now, const RoundClosed& event, std::int64_t now_unix_ms,
+               RoundStory& story) {
+  AttemptStory& attempt = story.attempts.emplace_back();
+  attempt.attempt = now.attempt;
+  attempt.leader = LeaderOf(now);
+  attempt.left_out = event.without;
+  attempt.closed_unix_ms = now_unix_ms;
   story.attempt = now.attempt;
   story.closed = true;
   story.base = now.base;
@@ -19,6 +25,33 @@ void TellClose(const Contract& now, std::int64_t now_unix_ms, RoundStory& story)
   story.leaders.push_back(LeaderOf(now));
   story.closed_unix_ms = now_unix_ms;
   story.votes.clear();
+}
+
+// Blame, and what the SN makes of it. Valid only while a round merges, so it has an attempt.
+void TellBlame(const Event& event, const NodeName& author, std::int64_t now_unix_ms,
+               TrainingStory& training) {
+  if (const auto* stalled = std::get_if<Stalled>(&event)) {
+    training.rounds[stalled->round].attempts.back().blames.push_back(
+        {author, stalled->on, stalled->why});
+  } else if (const auto* reopened = std::get_if<RoundReopened>(&event)) {
+    AttemptStory& attempt = training.rounds[reopened->round].attempts.back();
+    attempt.removed = reopened->without;
+    attempt.reopened_unix_ms = now_unix_ms;
+  }
+}
+
+void TellPresence(const Event& event, const std::string& author, const Contract& before,
+                  const Contract& now, TrainingStory& training) {
+  std::vector<PresenceStory>& presence = training.rounds[now.round].presence;
+  if (const auto* away = std::get_if<NodeAway>(&event)) {
+    presence.push_back({away->name, true, author, false});
+  } else if (const auto* enrolled = std::get_if<NodeEnrolled>(&event)) {
+    const Result<SignedNodeClaim> claim = ParseNodeClaim(enrolled->claim);
+    const Node* const known =
+        claim.ok() && before.instance == now.instance ? before.Find(claim->claim.name) : nullptr;
+    if (known != nullptr)
+      presence.push_back({known->name, false, "", !(known->key == claim->claim.key)});
+  }
 }
 
 }  // namespace
@@ -58,10 +91,12 @@ void Story::Tell(const Statement& statement, const Verdict& verdict, const Contr
     round.reports[author] = finished->report;
     round.checked_in_unix_ms[author] = now_unix_ms;
   } else if (std::holds_alternative<RoundClosed>(statement.event)) {
-    TellClose(now, now_unix_ms, training.rounds[now.round]);
+    TellClose(now, std::get<RoundClosed>(statement.event), now_unix_ms, training.rounds[now.round]);
   } else if (const auto* merged = std::get_if<RoundMerged>(&statement.event)) {
     RoundStory& round = training.rounds[merged->round];
     round.votes[author] = merged->report;
+    // A training that was created from a model has a sealed round that was never closed.
+    if (!round.attempts.empty()) round.attempts.back().votes[author] = merged->root;
     const bool sealed_now =
         same && now.sealed_round == merged->round && before.sealed_round != now.sealed_round;
     if (sealed_now) {
@@ -71,7 +106,22 @@ void Story::Tell(const Statement& statement, const Verdict& verdict, const Contr
     }
     if (now.sealed_round == merged->round) round.holders = now.holders;
   }
+  TellBlame(statement.event, author, now_unix_ms, training);
+  TellPresence(statement.event, verdict.author, before, now, training);
   for (auto& [number, round] : training.rounds) round.round = number;
+}
+
+// A vote for another root than the sealed one is void, and yet its author has signed it: the set in
+// it says of which attempt it speaks.
+void Story::TellLateVote(const Statement& statement, const Verdict& verdict) {
+  const auto* const merged = std::get_if<RoundMerged>(&statement.event);
+  if (merged == nullptr || verdict.author.empty()) return;
+  for (TrainingStory& training : trainings_) {
+    const auto round = training.rounds.find(merged->round);
+    if (training.name != statement.contract || round == training.rounds.end()) continue;
+    if (!round->second.root || round->second.set != merged->set) continue;
+    round->second.attempts.back().votes.emplace(NodeName{verdict.author}, merged->root);
+  }
 }
 
 Status Story::Add(const LedgerRecord& record) {
@@ -96,6 +146,7 @@ Status Story::Add(const LedgerRecord& record) {
   const Verdict verdict = replay_.Apply(record.entry);
   if (!verdict.valid()) {
     ignored_.push_back({record.position, verdict.type, verdict.author, verdict.reason});
+    if (statement) TellLateVote(*statement, verdict);
     return absl::OkStatus();
   }
   if (!statement)

@@ -15,6 +15,31 @@
 
 namespace starling {
 
+// One close of a round, and what came of it.
+struct AttemptStory {
+  struct Blame {
+    NodeName by;
+    std::vector<NodeName> on;
+    std::string why;  // the words of StallWhyText, with commas
+  };
+  AttemptId attempt;
+  NodeName leader;
+  std::vector<NodeName> left_out;  // had something to bring, and the SN closed without them
+  std::vector<Blame> blames;
+  std::map<NodeName, Digest> votes;  // the root that each has signed, in time or too late
+  std::vector<NodeName> removed;     // opened again without them; empty: sealed, or under way
+  std::int64_t closed_unix_ms = 0;
+  std::int64_t reopened_unix_ms = 0;
+};
+
+// A known node that went, or that enrolled anew.
+struct PresenceStory {
+  NodeName node;
+  bool gone = false;
+  std::string by;        // who said that it is gone
+  bool new_key = false;  // of one that came back: a wiped disk
+};
+
 struct RoundStory {
   RoundId round;
   AttemptId attempt;
@@ -27,6 +52,8 @@ struct RoundStory {
   std::map<NodeName, CheckinReport> reports;
   std::map<NodeName, std::int64_t> checked_in_unix_ms;
   std::map<NodeName, MergedReport> votes;  // what each voter measured
+  std::vector<AttemptStory> attempts;      // at least one once it was closed
+  std::vector<PresenceStory> presence;     // who went and came while it was open, in order
   std::set<NodeName> holders;
   std::int64_t opened_unix_ms = 0;
   std::int64_t closed_unix_ms = 0;
@@ -67,12 +94,16 @@ class Story {
   TrainingStory& Training(const Contract& contract, std::int64_t now_unix_ms);
   void Tell(const Statement& statement, const Verdict& verdict, const Contract& before_or_now,
             const Contract& now, std::int64_t now_unix_ms);
+  void TellLateVote(const Statement& statement, const Verdict& verdict);
 
   Replay replay_;
   std::vector<TrainingStory> trainings_;
   std::vector<IgnoredEntry> ignored_;
 };
 
+// What went wrong in a round: who was blamed by whom and for what, who voted for another model, who
+// was left out or away. "" when nothing did.
+[[nodiscard]] std::string TroubleLines(const RoundStory& round);
 // One line a round: "round 3   a b c   leader b   model 3f2a91c0   loss …   0.04 s"; and the
 // paragraph that `explain` prints.
 [[nodiscard]] std::string RoundLine(const RoundStory& round);

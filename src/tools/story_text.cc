@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "base/text.h"
 #include "tools/story.h"
 
@@ -11,6 +12,11 @@ namespace {
 
 std::string Seconds(std::int64_t ms) {
   return absl::StrFormat("%.2f s", static_cast<double>(ms) / 1000.0);
+}
+
+std::string Names(const std::vector<NodeName>& names) {
+  return absl::StrJoin(names, ", ",
+                       [](std::string* out, const NodeName& n) { StrAppend(out, n.value()); });
 }
 
 std::string Names(const std::vector<Member>& members, std::string_view between) {
@@ -71,6 +77,87 @@ std::string AfterLine(const TrainingStory& training, RoundId round) {
   return line.empty() ? line : line + "\n";
 }
 
+// The reasons of a `stalled` as people say them; what is none of ours is shown as it is.
+std::string WhyText(const std::string& why) {
+  static constexpr std::pair<std::string_view, std::string_view> kWords[] = {
+      {"silent", "sent too little for too long"},
+      {"refused", "refused or broke off"},
+      {"wrong bytes", "sent wrong bytes"},
+      {"root", "merged another model than the updates give"},
+      {"vote", "neither voted nor answered"},
+      {"lost", "has lost its update"}};
+  std::vector<std::string> said;
+  for (const std::string& word : std::vector<std::string>(absl::StrSplit(why, ", "))) {
+    const auto* const found = std::find_if(std::begin(kWords), std::end(kWords),
+                                           [&](const auto& pair) { return pair.first == word; });
+    said.push_back(found == std::end(kWords) ? Printable(word) : std::string(found->second));
+  }
+  return absl::StrJoin(said, "; ");
+}
+
+// Who has signed another root than `right`, or, where none is known yet, all sides.
+std::string VotesText(const AttemptStory& attempt, const std::optional<Digest>& right) {
+  std::map<Digest, std::vector<NodeName>> sides;
+  for (const auto& [name, root] : attempt.votes) sides[root].push_back(name);
+  if (sides.size() < 2 && (!right || sides.empty() || sides.begin()->first == *right)) return "";
+  std::string text;
+  for (const auto& [root, names] : sides) {
+    if (right && root == *right) continue;
+    StrAppend(&text, text.empty() ? "" : "; ", Names(names), " voted for ",
+              right ? "another model, " : "", ShortText(root));
+  }
+  return text;
+}
+
+std::string AttemptLine(const AttemptStory& attempt, const std::optional<Digest>& sealed) {
+  std::vector<std::string> parts;
+  if (!attempt.left_out.empty())
+    parts.push_back(StrCat("closed without ", Names(attempt.left_out), ", gone or removed before"));
+  for (const AttemptStory::Blame& blame : attempt.blames)
+    parts.push_back(
+        StrCat(blame.by.value(), " blames ", Names(blame.on), ": ", WhyText(blame.why)));
+  const bool reopened = !attempt.removed.empty();
+  if (std::string votes = VotesText(attempt, reopened ? std::nullopt : sealed); !votes.empty())
+    parts.push_back(std::move(votes));
+  if (reopened)
+    parts.push_back(StrCat("opened again after ",
+                           Seconds(attempt.reopened_unix_ms - attempt.closed_unix_ms), " without ",
+                           Names(attempt.removed)));
+  if (parts.empty()) return "";
+  return StrCat("  attempt ", attempt.attempt.value() + 1, ", led by ", attempt.leader.value(),
+                ": ", absl::StrJoin(parts, "; "), ".\n");
+}
+
+Json NamesJson(const std::vector<NodeName>& names) {
+  Json json = Json::array();
+  for (const NodeName& name : names) json.push_back(name.value());
+  return json;
+}
+
+Json AttemptJson(const AttemptStory& attempt) {
+  Json blames = Json::array(), votes = Json::object();
+  for (const AttemptStory::Blame& blame : attempt.blames)
+    blames.push_back({{"by", blame.by.value()}, {"on", NamesJson(blame.on)}, {"why", blame.why}});
+  for (const auto& [name, root] : attempt.votes) votes[name.value()] = RootText(root);
+  return {{"attempt", attempt.attempt.value()},
+          {"leader", attempt.leader.value()},
+          {"left_out", NamesJson(attempt.left_out)},
+          {"blames", blames},
+          {"votes", votes},
+          {"removed", NamesJson(attempt.removed)},
+          {"closed_unix_ms", attempt.closed_unix_ms},
+          {"reopened_unix_ms", attempt.reopened_unix_ms}};
+}
+
+Json TroubleJson(const RoundStory& round) {
+  Json attempts = Json::array(), presence = Json::array();
+  for (const AttemptStory& attempt : round.attempts) attempts.push_back(AttemptJson(attempt));
+  for (const PresenceStory& one : round.presence)
+    presence.push_back(
+        {{"name", one.node.value()}, {"gone", one.gone}, {"by", one.by}, {"new_key", one.new_key}});
+  return {{"attempts", attempts}, {"presence", presence}};
+}
+
 std::string KindText(const RoundStory& round) {
   switch (round.kind) {
     case MergeKind::kMean:
@@ -84,6 +171,22 @@ std::string KindText(const RoundStory& round) {
 }
 
 }  // namespace
+
+std::string TroubleLines(const RoundStory& round) {
+  std::string text;
+  for (const PresenceStory& one : round.presence) {
+    if (one.gone && one.by == one.node.value())
+      StrAppend(&text, "  ", one.node.value(), " left.\n");
+    else if (one.gone)
+      StrAppend(&text, "  ", one.node.value(), " was gone: it did not answer ", one.by, ".\n");
+    else
+      StrAppend(&text, "  ", one.node.value(), " enrolled again",
+                one.new_key ? ", with a new key" : "", ".\n");
+  }
+  for (const AttemptStory& attempt : round.attempts)
+    StrAppend(&text, AttemptLine(attempt, round.root));
+  return text;
+}
 
 std::string RoundLine(const RoundStory& round) {
   std::string line = absl::StrFormat("round %-3d %-12s leader %-6s model %s", round.round.value(),
@@ -101,12 +204,13 @@ std::string RoundParagraph(const TrainingStory& training, const RoundStory& roun
   std::string text = StrCat("Round ", round.round.value(), ": ");
   if (!round.closed)
     return text + StrCat("open, ", round.reports.size(), " of ", training.nodes.size(),
-                         " nodes have checked in\n");
+                         " nodes have checked in\n", TroubleLines(round));
   StrAppend(&text, round.members.size(), " of ", training.nodes.size(), " nodes took part, ",
             LeadersText(round), " led");
   if (round.attempt.value() > 0) StrAppend(&text, " (attempt ", round.attempt.value() + 1, ")");
   StrAppend(&text, ".\n");
   for (const Member& member : round.members) StrAppend(&text, MemberLine(round, member), "\n");
+  StrAppend(&text, TroubleLines(round));
   if (round.opened_unix_ms > 0)
     StrAppend(&text, "  check-ins took ", Seconds(round.closed_unix_ms - round.opened_unix_ms),
               ", ");
@@ -160,7 +264,8 @@ Json StoryJson(const TrainingStory& training, std::optional<RoundId> only) {
     }
     Json leaders = Json::array();
     for (const NodeName& leader : round.leaders) leaders.push_back(leader.value());
-    rounds.push_back({{"round", number.value()},
+    Json one_round = TroubleJson(round);
+    one_round.update({{"round", number.value()},
                       {"attempt", round.attempt.value()},
                       {"participants", members},
                       {"leaders", leaders},
@@ -169,6 +274,7 @@ Json StoryJson(const TrainingStory& training, std::optional<RoundId> only) {
                       {"closed_unix_ms", round.closed_unix_ms},
                       {"sealed_unix_ms", round.sealed_unix_ms},
                       {"holders", round.holders.size()}});
+    rounds.push_back(std::move(one_round));
   }
   return {{"training", training.name.value()},
           {"instance", training.instance.value()},
