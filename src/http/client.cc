@@ -138,7 +138,7 @@ Status SendAndReadHead(Connection& connection, const std::string& text, const He
 
 class Streamed final : public ResponseStream {
  public:
-  // `pace`: the time for each kPaceBytes; 0: any.
+  // `pace`: the time for each kPaceBytes.
   Streamed(std::shared_ptr<Pool> pool, Endpoint to, Answer answer, Duration pace)
       : pool_(std::move(pool)),
         to_(std::move(to)),
@@ -179,7 +179,6 @@ class Streamed final : public ResponseStream {
 
  private:
   Status ReadPaced(Connection& connection, MutableByteSpan out) const {
-    if (pace_ == Duration::zero()) return ReadExactly(*connection.stream, connection.input, out);
     for (std::size_t at = 0; at < out.size(); at += kPaceBytes) {
       connection.stream->set_deadline_in(pace_);
       RETURN_IF_ERROR(ReadExactly(*connection.stream, connection.input,
@@ -274,8 +273,7 @@ Result<std::unique_ptr<ResponseStream>> HttpClient::Open(const Endpoint& to,
                                                          const std::stop_token& stop) {
   ASSIGN_OR_RETURN(Answer answer, impl_->Exchange(to, request, stop));
   const Duration idle = impl_->IdleOf(request);
-  auto stream = std::make_unique<Streamed>(impl_->pool, to, std::move(answer),
-                                           request.paced ? idle : Duration::zero());
+  auto stream = std::make_unique<Streamed>(impl_->pool, to, std::move(answer), idle);
   if (stream->status() < 400) return std::unique_ptr<ResponseStream>(std::move(stream));
   ASSIGN_OR_RETURN(const std::string body, ReadWhole(*stream, kErrorBodyBytesMax));
   return StatusOf(stream->status(), body);
@@ -288,7 +286,7 @@ Result<ClientResponse> HttpClient::Do(const Endpoint& to, const ClientRequest& r
                           .headers = answer.head.headers,
                           .body = {},
                           .peer = answer.connection->stream->peer()};
-  Streamed stream(impl_->pool, to, std::move(answer), Duration::zero());
+  Streamed stream(impl_->pool, to, std::move(answer), impl_->IdleOf(request));
   Result<std::string> body = ReadWhole(stream, impl_->options.body_bytes_max);
   if (!body.ok()) return Annotate(body.status(), to.Text());
   response.body = *std::move(body);

@@ -32,14 +32,17 @@ struct Endpoint {
 
 struct HttpClientOptions {
   Duration connect_timeout = 5s;
-  Duration idle_timeout = 30s;  // silence before or within a response (a long poll sets its own);
-                                // once begun, a header must be whole within it
+  // Silence before or within a response (a long poll sets its own). Once begun, a header must be
+  // whole within it, and less than kPaceBytes of a body within it are silence, too: a byte a second
+  // keeps no request alive.
+  Duration idle_timeout = 30s;
   std::size_t header_bytes_max = std::size_t{16} << 10;
   std::size_t body_bytes_max = std::size_t{16} << 20;  // of Do()
   std::size_t pool_per_endpoint_max = 4;
   Duration pool_age_max = 60s;  // of an unused connection: less than a server's patience
 };
 
+// What a body must bring within each idle_timeout, or all that is left of it.
 inline constexpr std::size_t kPaceBytes = std::size_t{64} << 10;
 
 struct ClientRequest {
@@ -48,8 +51,6 @@ struct ClientRequest {
   std::map<std::string, std::string> headers;
   std::string body;
   Duration idle_timeout{0};  // 0: the client's
-  // A streamed body that brings less than kPaceBytes within each idle_timeout is silence, too.
-  bool paced = false;
 };
 struct ClientResponse {
   int status = 0;

@@ -6,6 +6,7 @@
 #include <string>
 #include <thread>
 
+#include "base/mailbox.h"
 #include "gtest/gtest.h"
 #include "http/http_testing.h"
 #include "http/message_io.h"
@@ -223,6 +224,33 @@ TEST_F(ClientTest, SilenceEndsInDeadlineExceeded) {
   HttpClient http(*client_party_.tls, options_);
   EXPECT_TRUE(absl::IsDeadlineExceeded(http.Do(server_endpoint_, {.target = "/"}, {}).status()));
   EXPECT_TRUE(absl::IsDeadlineExceeded(http.Do(server_endpoint_, {.target = "/"}, {}).status()));
+}
+
+// A server that never stops sending, a byte at a time: what it sends would take a quarter of an
+// hour.
+TEST_F(ClientTest, AByteNowAndThenIsSilence) {
+  const Script dripping = [](Stream& stream) {
+    ReadRequest(stream);
+    Status sent =
+        stream.WriteAll(AsBytes("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n12345"));
+    Mailbox<char> nobody;  // A pause between two bytes.
+    for (int i = 5; sent.ok() && i < 100'000; ++i) {
+      static_cast<void>(nobody.Pop({}, 10ms));
+      sent = stream.WriteAll(AsBytes("x"));
+    }
+  };
+  ServeScripts({dripping, dripping});
+  options_.idle_timeout = 200ms;
+  HttpClient http(*client_party_.tls, options_);
+
+  const Status whole = http.Do(server_endpoint_, {.target = "/"}, {}).status();
+  const auto stream = http.Open(server_endpoint_, {.target = "/"}, {});
+  ASSERT_TRUE(stream.ok()) << stream.status();
+  Bytes body(100'000);
+  const Status streamed = (*stream)->Read(body);
+
+  EXPECT_TRUE(absl::IsDeadlineExceeded(whole)) << whole;
+  EXPECT_TRUE(absl::IsDeadlineExceeded(streamed)) << streamed;
 }
 
 TEST_F(ClientTest, AStopEndsAReadThatWaits) {

@@ -117,7 +117,6 @@ Status Puller::Stream(Transfer& transfer, const std::stop_token& stop) const {
     const std::uint64_t begin = ChunkRange(transfer.size, chunk).begin;
     const std::uint64_t end = ChunkRange(transfer.size, transfer.run.end - 1).end;
     ClientRequest request = Request(transfer.target, transfer.stall);
-    request.paced = true;
     request.headers["range"] =
         StrCat("bytes=", begin - transfer.offset, "-", end - transfer.offset - 1);
     if (transfer.authorization)
