@@ -69,17 +69,19 @@ Result<Asker> CheckToken(std::string_view authorization, const UpdateAccess& acc
                     "compare the clocks of the two nodes");
   }
   const Contract& contract = access.contract;
+  // A set tells no order: another one of this round is of an attempt that is over, or of one whose
+  // close this node has not read so far.
+  const bool other = contract.phase != Phase::kMerging || token.set != contract.set;
   const bool ahead = token.instance == contract.instance && contract.phase != Phase::kDone &&
-                     (token.round > contract.round ||
-                      (token.round == contract.round && contract.phase == Phase::kCollecting));
+                     (token.round > contract.round || (token.round == contract.round && other));
   if (ahead) {
-    return WithCode(absl::UnavailableError(
-                        StrCat("round ", token.round.value(), " has not closed here so far")),
+    return WithCode(absl::UnavailableError(StrCat("round ", token.round.value(),
+                                                  " with that set has not closed here so far")),
                     "not-yet");
   }
   if (contract.phase != Phase::kMerging || token.instance != contract.instance ||
-      token.round != contract.round || token.set != contract.set) {
-    return NotForYou(StrCat("round ", token.round.value(), " with that set is not being merged"));
+      token.round != contract.round) {
+    return NotForYou(StrCat("round ", token.round.value(), " is not being merged"));
   }
   if (contract.FindMember(node->name) == nullptr)
     return NotForYou(StrCat(node->name.value(), " does not take part in this round"));
