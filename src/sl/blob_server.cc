@@ -212,7 +212,7 @@ HttpResponse BlobServer::Run(const RouteMatch& match) const {
           const std::optional<RunProgress> progress =
               deps_.board.WaitForRun(key, chunk, kLeavesPatience, stop);
           if (!progress || progress->failed || progress->done <= chunk)
-            return absl::UnavailableError("the run was given up");
+            return WithCode(absl::UnavailableError("the run was given up"), "not-here");
           const std::uint64_t ready = std::min(wanted.end, progress->done * kChunkBytes);
           const std::uint64_t step = std::min(ready, (chunk + 1) * kChunkBytes);
           RETURN_IF_ERROR(sink.Write(arena->blob().subspan(run_begin + at, step - at)));

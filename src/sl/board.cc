@@ -66,6 +66,7 @@ std::optional<OfferedUpdate> Board::Offered(const Digest& root) const {
 void Board::ForgetRuns() {
   const std::scoped_lock lock(mutex_);
   runs_.clear();
+  waiting_for_.reset();
   changed_.notify_all();
 }
 

@@ -60,6 +60,7 @@ class Board {
 
   // What a probe is told: how this node stands, for whom its merge waits just now.
   void SetProgress(std::optional<Progress> progress, Instant at);
+  // Until the next call, or ForgetRuns().
   void SetWaitingFor(std::optional<NodeName> source);
   // With done_bytes and waiting_for; nothing when this node is in no training. `now` brings
   // training_ms up to date.

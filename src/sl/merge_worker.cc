@@ -188,8 +188,12 @@ Status Merge::Mean(ChunkRun run, const Target& target) {
   board_.SetWaitingFor(std::nullopt);
   window.Close(status);
   if (status.ok() || absl::IsCancelled(status)) return status;
-  return failures.With(
+  status = failures.With(
       [&](const std::vector<Status>& all) { return all.empty() ? status : WithAllSources(all); });
+  // Those who follow this merge ask whom it cannot go on with, and must not blame this node.
+  if (const std::vector<SourceFailure> named = SourceFailuresOf(status); !named.empty())
+    board_.SetWaitingFor(named.front().node);
+  return status;
 }
 
 // Round 0 from the leader's model, or a round in which no weight counts.

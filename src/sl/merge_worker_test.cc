@@ -8,6 +8,7 @@
 #include "gmock/gmock.h"
 #include "sl/access.h"
 #include "sl/sl_testing.h"
+#include "sl/source_fault.h"
 
 namespace starling {
 namespace {
@@ -95,6 +96,14 @@ class MergeTest : public ::testing::Test {
       EXPECT_EQ(*outcome->leaves, LeavesOf(expected));
       EXPECT_TRUE(AsText(sites_[i]->arenas().merged->blob()) == AsText(expected));
     }
+  }
+
+  // What a connection that is cut in its answer's body sends.
+  StreamedBody Broken() const {
+    return {layout_->size(), [](BodySink& sink, const std::stop_token&) {
+              const Status sent = sink.Write(Bytes(1000));
+              return sent.ok() ? absl::UnavailableError("cut") : sent;
+            }};
   }
 
   static inline const std::vector<std::string> kNames = {"a", "b", "c"};
@@ -243,6 +252,68 @@ TEST_F(MergeTest, ASourceThatBreaksOffIsResumedWhereItBroke) {
   const std::uint64_t last = layout_->size() - 1;
   EXPECT_THAT(ranges, ::testing::ElementsAre(StrCat("bytes=0-", last),
                                              StrCat("bytes=", kChunkBytes, "-", last)));
+}
+
+// The owner of the run cannot go on with somebody and begins again and again: its run breaks off,
+// and it says for whom it waits.
+TEST_F(MergeTest, AnOwnerThatWaitsForAnotherIsNotBlamedForBreakingOff) {
+  HoldBase();
+  const MergeJob job = Close();
+  ASSERT_TRUE(Leader().Compute(job).ok());
+  Site& leader = Leader();
+  Progress progress;
+  progress.round = job.round;
+  progress.phase = Phase::kMerging;
+  leader.board().SetProgress(progress, clock_.Now());
+  leader.board().SetWaitingFor(NodeName{"z"});
+  std::atomic<int> runs = 0;
+  leader.SetBefore([&](const HttpRequest& request, const std::stop_token& stop) {
+    HttpResponse response = leader.Serve(request, stop);
+    const bool breaks = request.path.starts_with("/merge/") && !request.Header("range").empty() &&
+                        runs.fetch_add(1) < 5;
+    if (breaks) response.body = Broken();
+    return response;
+  });
+
+  const Result<MergeOutcome> outcome = Follower().Compute(job);
+
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  EXPECT_EQ(runs.load(), 6);
+}
+
+TEST_F(MergeTest, AnOwnerThatBreaksOffAndWaitsForNobodyIsBlamed) {
+  HoldBase();
+  const MergeJob job = Close();
+  ASSERT_TRUE(Leader().Compute(job).ok());
+  Site& leader = Leader();
+  Progress progress;
+  progress.round = job.round;
+  progress.phase = Phase::kMerging;
+  leader.board().SetProgress(progress, clock_.Now());
+  leader.SetBefore([&](const HttpRequest& request, const std::stop_token& stop) {
+    HttpResponse response = leader.Serve(request, stop);
+    if (request.path.starts_with("/merge/")) response.body = Broken();
+    return response;
+  });
+
+  const std::vector<SourceFailure> failures = SourceFailuresOf(Follower().Compute(job).status());
+
+  ASSERT_EQ(failures.size(), 1U);
+  EXPECT_EQ(failures[0].node.value(), leader.name());
+  EXPECT_EQ(failures[0].why, StallWhy::kRefused);
+}
+
+TEST_F(MergeTest, AMergeThatCannotGoOnSaysWithWhom) {
+  HoldBase();
+  const MergeJob job = Close();
+  Site& source = Follower();
+  source.arenas().update->mutable_blob()[5] ^= std::byte{1};
+  Leader().board().SetProgress(Progress{}, clock_.Now());
+
+  ASSERT_FALSE(Leader().Compute(job).ok());
+
+  EXPECT_THAT(Leader().board().ProgressNow(clock_.Now())->waiting_for,
+              ::testing::ElementsAre(NodeName{source.name()}));
 }
 
 TEST_F(MergeTest, AMergeThatIsGivenUpReturnsAtOnce) {

@@ -216,7 +216,8 @@ Status Puller::UpdateChunks(const MergeJob& job, const Member& member,
   return own.ok() ? WithSource(std::move(status), member.name) : own;
 }
 
-// An owner that delivers nothing may itself wait for others: whom it waits for, that node names.
+// An owner that delivers nothing, or that gave its run up, may itself wait for others: whom it
+// waits for, that node names.
 bool Puller::Works(const MergeJob& job, const NodeName& owner, const Endpoint& at, Asked& asked,
                    const std::stop_token& stop) const {
   const ProbeAnswer answer = ProbeAnswerOf(deps_.client.DoJson(
@@ -262,7 +263,7 @@ Result<LeafList> Puller::Run(const MergeJob& job, std::uint64_t owner, ChunkRun 
   };
   Asked asked;
   const auto quiet = [&](const Status& status) {
-    return (absl::IsDeadlineExceeded(status) || IsNotReady(status)) && !stop.stop_requested() &&
+    return IsPassing(status) && !stop.stop_requested() &&
            Works(job, name, transfer.from, asked, stop);
   };
   Status status;
