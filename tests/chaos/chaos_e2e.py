@@ -1,49 +1,25 @@
 """Real trainings whose parts are killed at random points; the log's rounds are repeated by an oracle. CHAOS_SEED, CHAOS_KILLS."""
 import os
 import random
+import shutil
 import signal
 import statistics
 import sys
-import tempfile
 import threading
 import time
 import unittest
-from pathlib import Path
 
-from oracle import Oracle
-from swarm import Swarm
+from case import Case
 
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 KILLS = int(os.environ.get("CHAOS_KILLS", "4"))
 MIB = 1 << 20
 
 
-class Chaos(unittest.TestCase):
+class Chaos(Case):
     def setUp(self):
-        self.temporary = tempfile.TemporaryDirectory(prefix="starling-chaos-")
+        super().setUp()
         self.dice = random.Random(f"{SEED} {self.id()}")
-        self.swarm = None
-
-    def tearDown(self):
-        if self.swarm is not None:
-            self.swarm.close()
-        self.temporary.cleanup()
-
-    def begin(self, **settings):
-        self.swarm = Swarm(Path(self.temporary.name) / "swarm", **settings)
-        self.swarm.start()
-        self.swarm.wait_round(1)
-        return self.swarm
-
-    def end(self):
-        """All nodes end well, and the oracle comes to the same models from the log alone."""
-        self.swarm.wait_end()
-        codes = {name: self.swarm.processes[name].child.returncode for name in self.swarm.names}
-        self.assertEqual(set(codes.values()), {0}, codes)
-        rounds = self.swarm.rounds()
-        Oracle(int(self.swarm.settings["FLOATS"])).check(rounds)
-        self.assertEqual([told["round"] for told in rounds], list(range(len(rounds))))
-        return rounds
 
     def strike(self, choose):
         """Kills whom `choose` names of the state, after a while that the dice give; answers (name, moment, round)."""
@@ -103,6 +79,21 @@ class Chaos(unittest.TestCase):
                 self.swarm.start_node(name)
             self.swarm.wait_round(again + 2)
         self.end()
+
+    def test_a_wiped_node_enrols_again_and_contributes(self):
+        swarm = self.begin()
+        number = swarm.sealed()
+        swarm.processes["b"].kill()
+        swarm.wait(lambda: swarm.sealed() > number + 1, "rounds without b")
+        shutil.rmtree(swarm.directory / "node-b")  # Its ledger key, too.
+        number = swarm.sealed()
+        swarm.start_node("b")
+        swarm.wait(lambda: swarm.took_part("b", number), "b's return")
+        rounds = self.end()
+        came = [one for told in rounds for one in told["presence"] if one["name"] == "b" and not one["gone"]]
+        self.assertEqual([one["new_key"] for one in came], [True], came)
+        self.assertIn("b", [p["name"] for p in rounds[-1]["participants"]])
+        self.assertIn("b enrolled again, with a new key.", swarm.story())
 
     def test_a_stopped_node_comes_back(self):
         swarm = self.begin()

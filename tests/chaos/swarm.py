@@ -1,5 +1,5 @@
-"""Swarms of real processes that are there to be hurt: one SN, N learning nodes with the deterministic trainer, on loopback and free ports.
-Everything is started, signalled and waited for by process id."""
+"""Swarms of real processes that are there to be hurt: one SN, N learning nodes with the deterministic trainer, on loopback and free ports
+unless host() and command() say otherwise. Everything is started, signalled and waited for by process id."""
 import http.client
 import json
 import os
@@ -59,12 +59,23 @@ class Swarm:
         self.program = ["--", sys.executable, str(HERE / "program.py")]  # that a node starts; []: it waits at its socket
         self.own_settings = {}  # of single nodes: name -> settings of its program
         self.flags = flags  # of the learning nodes
+        self.flags_of = {}  # of single nodes, in place of those: name -> flags
         self.identity = self.directory / "identity"
         issue = [f"--issue=/swarm/{name}/sl:{name}" for name in self.names] + ["--issue=/swarm/sn:sn", "--issue=/swarm/operator:operator"]
         self.starling("identity", "dev-ca", str(self.identity), "--trust-domain", "chaos.local", *issue)
-        self.sn_port = _free_port()
+        self.sn_port = free_port()
         self.processes = {}
         self.gap = threading.Event()  # Never set: a bounded pause between two attempts.
+
+    # --- where they run ---
+
+    def host(self, _name):
+        """The address by which others reach the node or `sn`."""
+        return "127.0.0.1"
+
+    def command(self, _name, argv):
+        """What is started for `argv`. It must become that program, not its parent: signals go to its process."""
+        return argv
 
     # --- tools ---
 
@@ -79,14 +90,14 @@ class Swarm:
                 str(self.identity / "ca-cert.pem")]
 
     def _url(self):
-        return f"https://127.0.0.1:{self.sn_port}"
+        return f"https://{self.host('sn')}:{self.sn_port}"
 
     def ask(self, target):
         """A GET at the SN, as the operator. OSError when it gives no good answer."""
         context = ssl.create_default_context(cafile=str(self.identity / "ca-cert.pem"))
         context.check_hostname = False
         context.load_cert_chain(self.identity / "operator-cert.pem", self.identity / "operator-key.pem")
-        connection = http.client.HTTPSConnection("127.0.0.1", self.sn_port, context=context, timeout=WITHIN)
+        connection = http.client.HTTPSConnection(self.host("sn"), self.sn_port, context=context, timeout=WITHIN)
         try:
             connection.request("GET", target)
             answer = connection.getresponse()
@@ -103,10 +114,11 @@ class Swarm:
         folder.mkdir(parents=True, exist_ok=True)
         ready = folder / "ready.json"
         ready.unlink(missing_ok=True)
-        argv = [STARLING, "sn", "--sentinel", "--name", "sn", "--state-dir", str(folder), "--host-ip", "127.0.0.1", "--listen-address",
-                "127.0.0.1", "--sn-api-port", str(self.sn_port), "--health-port", "0", "--ready-file", str(ready), "--allow-loopback",
+        host = self.host("sn")
+        argv = [STARLING, "sn", "--sentinel", "--name", "sn", "--state-dir", str(folder), "--host-ip", host, "--listen-address", host,
+                "--sn-api-port", str(self.sn_port), "--health-port", "0", "--ready-file", str(ready), "--allow-loopback",
                 *(["--quorum-grace", self.grace] if self.grace else []), *self._identity("sn")]
-        self.processes["sn"] = Process(argv, folder / "log.txt", dict(os.environ))
+        self.processes["sn"] = Process(self.command("sn", argv), folder / "log.txt", dict(os.environ))
         self.wait(ready.exists, "the SN's ready file")
 
     def create(self):
@@ -117,13 +129,14 @@ class Swarm:
         folder.mkdir(exist_ok=True)
         settings = dict(self.settings, NODE=name, **self.own_settings.get(name, {}))
         environment = dict(os.environ, PYTHONPATH=f"{HOME / 'python'}:{HERE}", PYTHONUNBUFFERED="1", **settings)
-        argv = [STARLING, "sl", "--name", name, "--state-dir", str(folder), "--sn-url", self._url(), "--host-ip", "127.0.0.1",
-                "--listen-address", "127.0.0.1", "--sl-fs-port", "0", "--health-port", "0", "--allow-loopback", "--contract", TRAINING,
-                "--may-lead", *self._flags(), *self._identity(name), *self.program]
-        self.processes[name] = Process(argv, folder / "log.txt", environment)
+        argv = [STARLING, "sl", "--name", name, "--state-dir", str(folder), "--host-ip", self.host(name), "--listen-address",
+                self.host(name), "--health-port", "0", "--allow-loopback", "--contract", TRAINING, "--may-lead", *self._flags(name),
+                *self._identity(name), *self.program]
+        self.processes[name] = Process(self.command(name, argv), folder / "log.txt", environment)
 
-    def _flags(self):
-        return [word for flag, value in self.flags.items() for word in (f"--{flag.replace('_', '-')}", str(value))]
+    def _flags(self, name):
+        flags = {"sn_url": self._url(), "sl_fs_port": 0, **self.flags, **self.flags_of.get(name, {})}
+        return [word for flag, value in flags.items() for word in (f"--{flag.replace('_', '-')}", str(value))]
 
     def start(self):
         self.start_sn()
@@ -185,7 +198,11 @@ class Swarm:
         """The rounds as `starling explain` tells them, from the ledger's file."""
         return json.loads(self.starling("explain", "--json", str(self.directory)))["rounds"]
 
+    def story(self):
+        """The same in words."""
+        return self.starling("explain", str(self.directory))
 
-def _free_port():
+
+def free_port():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
