@@ -9,7 +9,9 @@ from liar import OTHER_ROOT, LyingSource, LyingVoter
 
 ROUNDS = int(os.environ.get("LIES_ROUNDS", "1"))
 LIAR = "d"
-SETTINGS = {"nodes": 4, "min_peers": 3, "floats": 300_000}  # two chunks
+# Two chunks. There is a quorum without the liar and one more: a node to which it served the model of the round before may come late, and
+# whoever was removed may come back while a quorum is waited for.
+SETTINGS = {"nodes": 4, "min_peers": 2, "floats": 300_000}
 PATIENCE = 60  # seconds for each round that a liar is to be caught in
 
 
@@ -37,9 +39,9 @@ class Lies(Case):
         return self.swarm
 
     def caught(self, after):
-        """The attempts after round `after` that were opened again."""
-        return [(told["round"], attempt) for told in self.swarm.rounds() if told["round"] > after for attempt in told["attempts"] if
-                attempt["removed"]]
+        """The attempts that were opened again, of rounds beyond `after` that the others have merged all the same."""
+        return [(told["round"], attempt) for told in self.swarm.rounds() if told["round"] > after and told["root"] for attempt in
+                told["attempts"] if attempt["removed"]]
 
     def the_truth_again(self):
         """The liar turns honest and is taken back; the training ends well. Answers its rounds."""
@@ -47,7 +49,7 @@ class Lies(Case):
         number = self.swarm.sealed()
         self.swarm.wait(lambda: self.swarm.took_part(LIAR, number), f"{LIAR}'s return")
         rounds = self.end()
-        self.assertLessEqual(max(told["attempt"] for told in rounds), 1, "a round was lost to more than one attempt")
+        self.assertLessEqual(max(told["attempt"] for told in rounds), 1, f"a round needed more than one new attempt:\n{self.swarm.story()}")
         return rounds
 
     def lies(self, lie, words, rounds, **flags):
@@ -55,8 +57,6 @@ class Lies(Case):
         before = swarm.sealed()
         self.liar.lie = lie
         swarm.wait(lambda: len(self.caught(before)) >= rounds, f"{rounds} rounds in which {LIAR} is caught", PATIENCE * rounds)
-        number = swarm.sealed()
-        swarm.wait_round(number + 1)
         self.the_truth_again()
         for number, attempt in self.caught(-1):
             self.assertEqual(attempt["removed"], [LIAR], f"round {number}: {attempt}")
@@ -88,8 +88,6 @@ class QuickLies(Lies):
                 attempt["votes"].get(LIAR) == OTHER_ROOT for attempt in told["attempts"])]
 
         swarm.wait(lambda: len(lied()) >= 2 * ROUNDS, f"{2 * ROUNDS} rounds in which {LIAR} votes for another root", PATIENCE * ROUNDS)
-        number = swarm.sealed()
-        swarm.wait_round(number + 1)
         rounds = self.the_truth_again()
         self.assertNotIn(OTHER_ROOT, [told["root"] for told in rounds])
         for number, attempt in self.caught(-1):
