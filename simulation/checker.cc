@@ -71,16 +71,16 @@ void Checker::Closed(const Contract& contract) {
 }
 
 void Checker::Compare(const Page& page, const Contract& before, const Contract& after) {
-  for (const auto& [round, root] : before.roots) {
-    const auto now = after.roots.find(round);
-    if (now == after.roots.end() || now->second != root)
-      Fail(StrCat("one root: round ", round.value(), " has lost its root"));
+  for (std::uint64_t round = 0; round < before.roots.size(); ++round) {
+    const Digest* const now = after.roots.Find(RoundId{round});
+    if (now == nullptr || *now != before.roots.at(RoundId{round}))
+      Fail(StrCat("one root: round ", round, " has lost its root"));
   }
-  const auto newest = after.roots.rbegin();
   const bool sealed = after.roots.size() > before.roots.size();
   if (sealed && before.phase != Phase::kMerging)
-    Fail(StrCat("frozen: round ", newest->first.value(), " was sealed without a merge"));
-  if (sealed && before.phase == Phase::kMerging) return Sealed(before, newest->second);
+    Fail(StrCat("frozen: round ", before.round.value(), " was sealed without a merge"));
+  if (sealed && before.phase == Phase::kMerging)
+    return Sealed(before, after.roots.at(RoundId{after.roots.size() - 1}));
   if (before.phase == Phase::kDone && after.phase != Phase::kDone)
     Fail("frozen: a training that was done goes on");
   if (before.phase == Phase::kCollecting && after.phase == Phase::kMerging &&
@@ -164,10 +164,11 @@ void Checker::FinalPage(const Log& page) {
   const Contract* const after = page->Find(kTraining);
   const Contract* const before = page->before->Find(kTraining);
   if (after == nullptr) return;
-  for (const auto& [round, root] : after->roots) {
-    const auto [known, fresh] = sealed_.emplace(RoundKey{after->instance, round}, root);
+  for (std::uint64_t round = 0; round < after->roots.size(); ++round) {
+    const Digest& root = after->roots.at(RoundId{round});
+    const auto [known, fresh] = sealed_.emplace(RoundKey{after->instance, RoundId{round}}, root);
     if (!fresh && known->second != root)
-      Fail(StrCat("one root: round ", round.value(), " was sealed twice"));
+      Fail(StrCat("one root: round ", round, " was sealed twice"));
   }
   if (after->phase == Phase::kDone) done_[after->instance] = *after->base;
   if (before == nullptr || before->instance != after->instance) return alone_.clear();

@@ -70,7 +70,7 @@ Contract Fresh(const ContractName& name, Position position, const Rules& rules) 
   contract.rules = rules;
   if (const auto* root = std::get_if<Digest>(&rules.initial)) {
     contract.base = *root;
-    contract.roots[RoundId{0}] = *root;
+    contract.roots.Append(RoundId{0}, *root);
     contract.sealed_round = RoundId{0};
     contract.round = RoundId{1};
   }

@@ -58,7 +58,7 @@ void OpenAgain(Contract& contract) {
 }
 
 void Seal(Contract& contract, const Digest& root) {
-  contract.roots[contract.round] = root;
+  contract.roots.Append(contract.round, root);
   contract.base = root;
   contract.sealed_round = contract.round;
   contract.holders.clear();
@@ -82,8 +82,8 @@ void Seal(Contract& contract, const Digest& root) {
 
 // A vote for the newest sealed round: it says "I hold these bytes" and changes nothing else.
 std::string Hold(Contract& contract, const NodeName& author, const RoundMerged& event) {
-  const auto sealed = contract.roots.find(event.round);
-  if (sealed == contract.roots.end() || sealed->second != event.root) {
+  const Digest* const sealed = contract.roots.Find(event.round);
+  if (sealed == nullptr || *sealed != event.root) {
     return StrCat("round ", event.round.value(), " was sealed with another root");
   }
   if (!contract.holders.insert(author).second) return "this node is known to hold that model";

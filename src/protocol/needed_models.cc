@@ -1,5 +1,6 @@
 #include "protocol/needed_models.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace starling {
@@ -7,18 +8,17 @@ namespace starling {
 NeededModels::Models NeededModels::At(const Contract& contract) {
   if (std::exchange(instance_, contract.instance) != contract.instance) made_.clear();
   Models models;
-  for (const auto& [round, root] : contract.roots) {
-    if (contract.sealed_round && round.value() + 1 >= contract.sealed_round->value())
-      models.needed.insert(root);
-  }
+  // The base and its predecessor.
+  for (std::uint64_t back = 1; back <= std::min<std::uint64_t>(2, contract.roots.size()); ++back)
+    models.needed.insert(contract.roots.at(RoundId{contract.roots.size() - back}));
   std::erase_if(made_, [&](const auto& made) {
     const auto& [root, attempt] = made;
-    const auto sealed = contract.roots.find(attempt.round);
-    if (sealed == contract.roots.end()) {
+    const Digest* const sealed = contract.roots.Find(attempt.round);
+    if (sealed == nullptr) {
       models.needed.insert(root);
       return false;
     }
-    if (attempt.here && sealed->second != root) models.useless.insert(root);
+    if (attempt.here && *sealed != root) models.useless.insert(root);
     return true;
   });
   for (const Digest& root : models.needed) models.useless.erase(root);

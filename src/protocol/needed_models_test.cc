@@ -18,7 +18,8 @@ Contract After(std::uint64_t rounds, std::int64_t instance = 1) {
   contract.instance = Position{instance};
   contract.round = RoundId{rounds};
   for (std::uint64_t round = 0; round < rounds; ++round) {
-    contract.base = contract.roots[RoundId{round}] = Model(std::to_string(round));
+    contract.base = Model(std::to_string(round));
+    contract.roots.Append(RoundId{round}, *contract.base);
     contract.sealed_round = RoundId{round};
   }
   return contract;

@@ -179,8 +179,8 @@ Json ContractStateJson(const Contract& contract) {
                {"sealed", contract.sealed_round ? StrCat(contract.sealed_round->value()) : ""},
                {"sealed_members", MembersJson(contract.sealed_members)},
                {"holders", NamesJson(contract.holders)}};
-  for (const auto& [round, root] : contract.roots)
-    json["roots"][StrCat(round.value())] = RootText(root);
+  for (std::uint64_t round = 0; round < contract.roots.size(); ++round)
+    json["roots"][StrCat(round)] = RootText(contract.roots.at(RoundId{round}));
   for (const auto& [name, root] : contract.witness) json["witness"][name.value()] = RootText(root);
   for (const auto& [name, on] : contract.stalls)
     json["stalls"][name.value()] = fields::NodesJson(on);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "protocol/events.h"
+#include "protocol/sealed_roots.h"
 
 namespace starling {
 
@@ -49,12 +50,12 @@ struct Contract {
   RoundId round{0};
   AttemptId attempt{0};
   Phase phase = Phase::kCollecting;
-  std::optional<Digest> base;       // none in round 0
-  std::map<RoundId, Digest> roots;  // sealed
-  std::vector<Member> members;      // P, sorted by name; empty while collecting
-  std::set<NodeName> leaders;  // names of P that may lead, frozen with it: a node that enrols anew
-                               // changes no schedule
-  Digest set{};                // H(base, P) while merging
+  std::optional<Digest> base;  // none in round 0
+  SealedRoots roots;
+  std::vector<Member> members;  // P, sorted by name; empty while collecting
+  std::set<NodeName> leaders;   // names of P that may lead, frozen with it: a node that enrols anew
+                                // changes no schedule
+  Digest set{};                 // H(base, P) while merging
   std::map<NodeName, Digest> witness;
   std::set<NodeName> grounds;
   std::map<NodeName, std::vector<NodeName>> stalls;  // of this attempt: who has accused whom

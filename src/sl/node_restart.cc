@@ -106,9 +106,8 @@ Result<Layout> NodeLoop::LayoutOnDisk() const {
   }
   if (!blob.ok() && now != nullptr) {
     for (const BlobStore::Kept& kept : parts_.store.Models()) {
-      const auto sealed = now->roots.find(kept.round);
-      if (sealed != now->roots.end() && sealed->second == kept.root)
-        blob = parts_.store.OpenModel(kept.root);
+      const Digest* const sealed = now->roots.Find(kept.round);
+      if (sealed != nullptr && *sealed == kept.root) blob = parts_.store.OpenModel(kept.root);
     }
   }
   RETURN_IF_ERROR(blob.status());

@@ -69,8 +69,8 @@ void NodeLoop::ResolveTrouble(Instant now) {
   const Trouble trouble = *std::exchange(trouble_, std::nullopt);
   const Contract* const at = contract();
   if (at != nullptr && trouble.outcome) {
-    const auto sealed = at->roots.find(trouble.job.round);
-    if (sealed != at->roots.end() && sealed->second == trouble.outcome->root)
+    const Digest* const sealed = at->roots.Find(trouble.job.round);
+    if (sealed != nullptr && *sealed == trouble.outcome->root)
       return Merged(trouble.job, *trouble.outcome);
   }
   parts_.deps.log.Info("round {} went on before this node had it: {}", trouble.job.round.value(),
