@@ -14,6 +14,7 @@ void TellClose(const Contract& now, const RoundClosed& event, std::int64_t now_u
   AttemptStory& attempt = story.attempts.emplace_back();
   attempt.attempt = now.attempt;
   attempt.leader = LeaderOf(now);
+  for (const Member& member : now.members) attempt.members.push_back(member.name);
   attempt.left_out = event.without;
   attempt.closed_unix_ms = now_unix_ms;
   story.attempt = now.attempt;

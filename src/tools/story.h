@@ -24,6 +24,7 @@ struct AttemptStory {
   };
   AttemptId attempt;
   NodeName leader;
+  std::vector<NodeName> members;
   std::vector<NodeName> left_out;  // had something to bring, and the SN closed without them
   std::vector<Blame> blames;
   std::map<NodeName, Digest> votes;  // the root that each has signed, in time or too late

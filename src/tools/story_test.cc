@@ -148,6 +148,8 @@ TEST(StoryOfTrouble, NamesWhoWasBlamedByWhomAndForWhat) {
   const Json told = StoryJson(**log.story.Find(""), RoundId{0})["rounds"][0]["attempts"];
   ASSERT_EQ(told.size(), 2U);
   EXPECT_EQ(told[0]["blames"][0], (Json{{"by", "a"}, {"on", {"d"}}, {"why", "wrong bytes"}}));
+  EXPECT_EQ(told[0]["members"], Json({"a", "b", "c", "d"}));
+  EXPECT_EQ(told[1]["members"], Json({"a", "b", "c"}));
   EXPECT_EQ(told[0]["removed"], Json({"d"}));
   EXPECT_EQ(told[1]["removed"], Json::array());
 }

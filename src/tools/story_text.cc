@@ -141,6 +141,7 @@ Json AttemptJson(const AttemptStory& attempt) {
   for (const auto& [name, root] : attempt.votes) votes[name.value()] = RootText(root);
   return {{"attempt", attempt.attempt.value()},
           {"leader", attempt.leader.value()},
+          {"members", NamesJson(attempt.members)},
           {"left_out", NamesJson(attempt.left_out)},
           {"blames", blames},
           {"votes", votes},
