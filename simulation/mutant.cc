@@ -32,23 +32,26 @@ Verdict Mutant::Apply(std::string_view entry, const std::vector<Digest>& heads) 
   const Result<Statement> statement =
       jws.ok() ? ParseStatement(jws->payload) : Result<Statement>(jws.status());
   if (!statement.ok()) {
-    verdict.reason = std::string(statement.status().message());
+    const Why why{Reason::kUnreadable, statement.status().message()};
+    verdict.reason = why.text();
+    verdict.row = why.reason();
     return verdict;
   }
   verdict.type = std::string(TypeOf(statement->event));
   verdict.contract = statement->contract;
   bool by_sn = false;
-  verdict.reason = Header(*jws, *statement, heads, verdict, by_sn);
-  if (!verdict.reason.empty()) return verdict;
-  verdict.reason = Row(*statement, verdict.author, by_sn, heads);
+  Why why = Header(*jws, *statement, heads, verdict, by_sn);
+  if (why.empty()) why = Row(*statement, verdict.author, by_sn, heads);
+  verdict.reason = why.text();
+  verdict.row = why.reason();
   return verdict;
 }
 
-std::string Mutant::Header(const Jws& jws, const Statement& statement,
-                           const std::vector<Digest>& heads, Verdict& verdict, bool& by_sn) {
+Why Mutant::Header(const Jws& jws, const Statement& statement, const std::vector<Digest>& heads,
+                   Verdict& verdict, bool& by_sn) {
   const auto contract = state_.contracts.find(statement.contract);
   if (heads.empty()) {
-    if (!std::holds_alternative<SnJoined>(statement.event)) return "the first entry is sn-joined";
+    if (!std::holds_alternative<SnJoined>(statement.event)) return Reason::kFirstIsSnJoined;
   } else {
     for (const auto& [name, sn] : state_.sns) {
       if (sn.kid == jws.kid) {
@@ -58,28 +61,28 @@ std::string Mutant::Header(const Jws& jws, const Statement& statement,
     }
     const Node* const node =
         contract == state_.contracts.end() ? nullptr : contract->second.FindKid(jws.kid);
-    if (!by_sn && node == nullptr) return "its key is unknown";
+    if (!by_sn && node == nullptr) return Reason::kUnknownKey;
     if (!by_sn) verdict.author = node->name.value();
   }
   const auto last = state_.last_seq.find(jws.kid);
   if (fault_ != Fault::kNoSeq && last != state_.last_seq.end() && statement.seq <= last->second)
-    return "its seq was used before";
+    return {Reason::kUsedSeq, statement.seq};
   const Context context{Position{static_cast<std::int64_t>(heads.size())}, &heads};
-  if (fault_ != Fault::kNoSeen && !context.Knows(statement.seen))
-    return "it was made for another ledger";
+  if (fault_ != Fault::kNoSeen && !context.Knows(statement.seen)) return Reason::kOtherLedger;
   if (!std::holds_alternative<ContractCreated>(statement.event) &&
       !std::holds_alternative<SnJoined>(statement.event)) {
-    if (contract == state_.contracts.end()) return "there is no such training";
+    if (contract == state_.contracts.end())
+      return {Reason::kNoTraining, statement.contract.value()};
     if (fault_ != Fault::kNoSeen && statement.seen.position < contract->second.instance)
-      return "it was made for an earlier instance of the training";
+      return Reason::kEarlierInstance;
   }
   std::uint64_t& seq = state_.last_seq[jws.kid];
   seq = std::max(seq, statement.seq);
-  return "";
+  return {};
 }
 
-std::string Mutant::Row(const Statement& statement, const std::string& author, bool by_sn,
-                        const std::vector<Digest>& heads) {
+Why Mutant::Row(const Statement& statement, const std::string& author, bool by_sn,
+                const std::vector<Digest>& heads) {
   const Context context{Position{static_cast<std::int64_t>(heads.size())}, &heads};
   Author who;
   if (by_sn)
@@ -95,8 +98,8 @@ std::string Mutant::Row(const Statement& statement, const std::string& author, b
   return by_sn ? SnRow(statement, who, context, contract) : SlRow(statement, who.node, *contract);
 }
 
-std::string Mutant::SnRow(const Statement& statement, const Author& /*author*/,
-                          const Context& context, Contract* contract) {
+Why Mutant::SnRow(const Statement& statement, const Author& /*author*/, const Context& context,
+                  Contract* contract) {
   const Event& event = statement.event;
   if (const auto* e = std::get_if<ContractCreated>(&event))
     return machine::Create(state_, context, statement.contract, *e);
@@ -109,8 +112,8 @@ std::string Mutant::SnRow(const Statement& statement, const Author& /*author*/,
   if (const auto* e = std::get_if<RoundClosed>(&event)) return Close(*contract, *e);
   if (const auto* e = std::get_if<RoundReopened>(&event)) return Reopen(*contract, *e);
   const auto* enrolled = std::get_if<NodeEnrolled>(&event);
-  if (enrolled == nullptr) return "only an SL may say this";
-  std::string why = machine::Enrol(state_, context, *contract, *enrolled);
+  if (enrolled == nullptr) return Reason::kOnlySl;
+  Why why = machine::Enrol(state_, context, *contract, *enrolled);
   if (!why.empty()) return why;
   ++*shared_;
   for (auto& [name, node] : contract->nodes) {
@@ -120,10 +123,10 @@ std::string Mutant::SnRow(const Statement& statement, const Author& /*author*/,
       if (member.name == name && member.update) member.weight = node.weight;
     }
   }
-  return "";
+  return {};
 }
 
-std::string Mutant::SlRow(const Statement& statement, const NodeName& author, Contract& contract) {
+Why Mutant::SlRow(const Statement& statement, const NodeName& author, Contract& contract) {
   const Event& event = statement.event;
   if (const auto* e = std::get_if<NodeFinished>(&event))
     return machine::Finish(contract, author, *e);
@@ -143,20 +146,18 @@ std::string Mutant::SlRow(const Statement& statement, const NodeName& author, Co
       copy.set = contract.set;
     }
     const Contract before = contract;
-    std::string why = machine::Merge(contract, author, copy);
+    Why why = machine::Merge(contract, author, copy);
     if (contract.roots.size() != before.roots.size()) before_seal_[contract.name] = before;
     return why;
   }
-  return "only an SN may say this";
+  return Reason::kOnlySn;
 }
 
-std::string Mutant::Close(Contract& contract, const RoundClosed& event) const {
-  std::string why = machine::Close(contract, event);
+Why Mutant::Close(Contract& contract, const RoundClosed& event) const {
+  Why why = machine::Close(contract, event);
   if (why.empty() || fault_ != Fault::kFinishedCloseAlone) return why;
   const std::vector<Member> members = machine::Closing(contract, event.without);
-  if (machine::CannotClose(contract, members).find("finished nodes do not go on") ==
-      std::string::npos)
-    return why;
+  if (machine::CannotClose(contract, members).reason() != Reason::kStillTrains) return why;
   // As if no trainer were present.
   std::map<NodeName, Node> nodes = contract.nodes;
   for (auto& [name, node] : contract.nodes) {
@@ -167,11 +168,11 @@ std::string Mutant::Close(Contract& contract, const RoundClosed& event) const {
   return why;
 }
 
-std::string Mutant::Reopen(Contract& contract, const RoundReopened& event) {
+Why Mutant::Reopen(Contract& contract, const RoundReopened& event) {
   if (fault_ == Fault::kNoGrounds) {
     for (const Member& member : contract.members) contract.grounds.insert(member.name);
   }
-  std::string why = machine::Reopen(contract, event);
+  Why why = machine::Reopen(contract, event);
   const auto old = before_seal_.find(contract.name);
   if (why.empty() || fault_ != Fault::kSealedRoundReopens || old == before_seal_.end() ||
       old->second.instance != contract.instance || contract.phase != Phase::kCollecting)

@@ -26,16 +26,15 @@ class Mutant {
   [[nodiscard]] const LedgerState& state() const { return state_; }
 
  private:
-  [[nodiscard]] std::string Header(const Jws& jws, const Statement& statement,
-                                   const std::vector<Digest>& heads, Verdict& verdict, bool& by_sn);
-  [[nodiscard]] std::string Row(const Statement& statement, const std::string& author, bool by_sn,
-                                const std::vector<Digest>& heads);
-  [[nodiscard]] std::string SnRow(const Statement& statement, const machine::Author& author,
-                                  const machine::Context& context, Contract* contract);
-  [[nodiscard]] std::string SlRow(const Statement& statement, const NodeName& author,
-                                  Contract& contract);
-  [[nodiscard]] std::string Close(Contract& contract, const RoundClosed& event) const;
-  [[nodiscard]] std::string Reopen(Contract& contract, const RoundReopened& event);
+  [[nodiscard]] Why Header(const Jws& jws, const Statement& statement,
+                           const std::vector<Digest>& heads, Verdict& verdict, bool& by_sn);
+  [[nodiscard]] Why Row(const Statement& statement, const std::string& author, bool by_sn,
+                        const std::vector<Digest>& heads);
+  [[nodiscard]] Why SnRow(const Statement& statement, const machine::Author& author,
+                          const machine::Context& context, Contract* contract);
+  [[nodiscard]] Why SlRow(const Statement& statement, const NodeName& author, Contract& contract);
+  [[nodiscard]] Why Close(Contract& contract, const RoundClosed& event) const;
+  [[nodiscard]] Why Reopen(Contract& contract, const RoundReopened& event);
 
   Fault fault_;
   LedgerState state_;

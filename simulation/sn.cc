@@ -100,8 +100,8 @@ void Sn::Wake() {
 void Sn::CloseAlone() {
   const Contract* const contract = end_->Find(kTraining);
   if (!decider_ || contract == nullptr || contract->phase != Phase::kCollecting) return;
-  const std::string why = machine::CannotClose(*contract, machine::Closing(*contract, {}));
-  if (why.find("a node still trains") != std::string::npos)
+  const Why why = machine::CannotClose(*contract, machine::Closing(*contract, {}));
+  if (why.reason() == Reason::kStillTrains)
     static_cast<void>(Say({RoundClosed{contract->round, contract->attempt, {}}}));
 }
 

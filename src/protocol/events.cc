@@ -287,6 +287,7 @@ static_assert(std::variant_size_v<Event> == kTypes.size());
 }  // namespace
 
 std::string_view TypeOf(const Event& event) { return kTypes[event.index()]; }
+std::span<const std::string_view> EventTypes() { return kTypes; }
 
 Result<Statement> ParseStatement(const Json& payload) {
   Statement statement;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -150,6 +151,7 @@ using Event = std::variant<SnJoined, ContractCreated, ContractReset, ContractAme
                            NodeRevoked, NodeAway, CheckedIn, NodeFinished, RoundClosed, Stalled,
                            RoundReopened, RoundMerged>;
 [[nodiscard]] std::string_view TypeOf(const Event& event);  // "round-closed"
+[[nodiscard]] std::span<const std::string_view> EventTypes();
 
 // One signed statement: the common members and the event.
 struct Statement {

@@ -1,9 +1,10 @@
 // The event table, row by row. Each function tests one event against the state and applies it, or
-// answers why it is ignored ("" = applied). Private to src/protocol; one thread.
+// answers why it is ignored (empty: applied). Private to src/protocol; one thread.
 #pragma once
 
 #include <string>
 
+#include "protocol/reasons.h"
 #include "protocol/state.h"
 
 namespace starling::machine {
@@ -23,34 +24,31 @@ struct Context {
       const Place& place) const;  // replay's head at that position is the one stated
 };
 
-[[nodiscard]] std::string Join(LedgerState& state, const Context& context, const Author& author,
-                               const SnJoined& event);
-[[nodiscard]] std::string Create(LedgerState& state, const Context& context,
-                                 const ContractName& name, const ContractCreated& event);
-[[nodiscard]] std::string Reset(LedgerState& state, const Context& context, Contract& contract,
-                                const ContractReset& event);
-[[nodiscard]] std::string Amend(LedgerState& state, const Context& context, Contract& contract,
-                                const ContractAmended& event);
-[[nodiscard]] std::string Revoke(LedgerState& state, const Context& context, Contract& contract,
-                                 const NodeRevoked& event);
-[[nodiscard]] std::string Enrol(LedgerState& state, const Context& context, Contract& contract,
-                                const NodeEnrolled& event);
-[[nodiscard]] std::string Away(Contract& contract, const Author& author, const NodeAway& event);
-[[nodiscard]] std::string CheckIn(Contract& contract, const NodeName& author,
-                                  const CheckedIn& event);
-[[nodiscard]] std::string Finish(Contract& contract, const NodeName& author,
-                                 const NodeFinished& event);
-[[nodiscard]] std::string Close(Contract& contract, const RoundClosed& event);
-[[nodiscard]] std::string Stall(Contract& contract, const NodeName& author, const Stalled& event);
-[[nodiscard]] std::string Reopen(Contract& contract, const RoundReopened& event);
-[[nodiscard]] std::string Merge(Contract& contract, const NodeName& author,
-                                const RoundMerged& event);
+[[nodiscard]] Why Join(LedgerState& state, const Context& context, const Author& author,
+                       const SnJoined& event);
+[[nodiscard]] Why Create(LedgerState& state, const Context& context, const ContractName& name,
+                         const ContractCreated& event);
+[[nodiscard]] Why Reset(LedgerState& state, const Context& context, Contract& contract,
+                        const ContractReset& event);
+[[nodiscard]] Why Amend(LedgerState& state, const Context& context, Contract& contract,
+                        const ContractAmended& event);
+[[nodiscard]] Why Revoke(LedgerState& state, const Context& context, Contract& contract,
+                         const NodeRevoked& event);
+[[nodiscard]] Why Enrol(LedgerState& state, const Context& context, Contract& contract,
+                        const NodeEnrolled& event);
+[[nodiscard]] Why Away(Contract& contract, const Author& author, const NodeAway& event);
+[[nodiscard]] Why CheckIn(Contract& contract, const NodeName& author, const CheckedIn& event);
+[[nodiscard]] Why Finish(Contract& contract, const NodeName& author, const NodeFinished& event);
+[[nodiscard]] Why Close(Contract& contract, const RoundClosed& event);
+[[nodiscard]] Why Stall(Contract& contract, const NodeName& author, const Stalled& event);
+[[nodiscard]] Why Reopen(Contract& contract, const RoundReopened& event);
+[[nodiscard]] Why Merge(Contract& contract, const NodeName& author, const RoundMerged& event);
 
 // C: what a close of now would freeze.
 [[nodiscard]] std::vector<Member> Closing(const Contract& contract,
                                           const std::vector<NodeName>& without);
-// Why a close that freezes `members` would be ignored, "" if it would not.
-[[nodiscard]] std::string CannotClose(const Contract& contract, const std::vector<Member>& members);
+// Why a close that freezes `members` would be ignored; empty: it would not.
+[[nodiscard]] Why CannotClose(const Contract& contract, const std::vector<Member>& members);
 // A node that was removed so often from one round is left out of the rest of it, by choice.
 inline constexpr std::uint64_t kRemovedTwice = 2;
 // Who has accused this node in this round, beside itself.

@@ -12,23 +12,21 @@ std::string RoundText(RoundId round, AttemptId attempt) {
                               : StrCat("round ", round.value(), " attempt ", attempt.value());
 }
 
-// "" when the event speaks of this round and attempt.
-std::string WrongRound(const Contract& contract, RoundId round, AttemptId attempt) {
-  if (round == contract.round && attempt == contract.attempt) return "";
-  return StrCat("it speaks of ", RoundText(round, attempt), ", but ",
-                RoundText(contract.round, contract.attempt), " is open");
+// Empty when the event speaks of this round and attempt.
+Why WrongRound(const Contract& contract, RoundId round, AttemptId attempt) {
+  if (round == contract.round && attempt == contract.attempt) return {};
+  return {Reason::kWrongAttempt, RoundText(round, attempt),
+          RoundText(contract.round, contract.attempt)};
 }
 
-std::string NotCollecting(const Contract& contract) {
-  return contract.phase == Phase::kDone
-             ? "the training is done"
-             : StrCat("round ", contract.round.value(), " is closed already");
+Why NotCollecting(const Contract& contract) {
+  return contract.phase == Phase::kDone ? Why(Reason::kDone)
+                                        : Why(Reason::kClosedAlready, contract.round.value());
 }
 
-std::string NotMerging(const Contract& contract) {
-  return contract.phase == Phase::kDone
-             ? "the training is done"
-             : StrCat("round ", contract.round.value(), " is not closed");
+Why NotMerging(const Contract& contract) {
+  return contract.phase == Phase::kDone ? Why(Reason::kDone)
+                                        : Why(Reason::kNotClosed, contract.round.value());
 }
 
 bool Contains(const std::vector<NodeName>& names, const NodeName& name) {
@@ -81,13 +79,13 @@ void Seal(Contract& contract, const Digest& root) {
 }
 
 // A vote for the newest sealed round: it says "I hold these bytes" and changes nothing else.
-std::string Hold(Contract& contract, const NodeName& author, const RoundMerged& event) {
+Why Hold(Contract& contract, const NodeName& author, const RoundMerged& event) {
   const Digest* const sealed = contract.roots.Find(event.round);
   if (sealed == nullptr || *sealed != event.root) {
-    return StrCat("round ", event.round.value(), " was sealed with another root");
+    return {Reason::kSealedWithAnother, event.round.value()};
   }
-  if (!contract.holders.insert(author).second) return "this node is known to hold that model";
-  return "";
+  if (!contract.holders.insert(author).second) return Reason::kHoldsAlready;
+  return {};
 }
 
 }  // namespace
@@ -114,19 +112,19 @@ std::vector<Member> Closing(const Contract& contract, const std::vector<NodeName
   return members;  // Sorted, as the map is.
 }
 
-std::string CannotClose(const Contract& contract, const std::vector<Member>& members) {
+Why CannotClose(const Contract& contract, const std::vector<Member>& members) {
   const std::uint64_t quorum = contract.rules.min_peers.value_or(1);
   if (members.empty() || members.size() < quorum) {
-    return StrCat(members.size(), members.size() == 1 ? " node is" : " nodes are",
-                  " ready; the quorum is ", quorum);
+    return {Reason::kTooFew,
+            StrCat(members.size(), members.size() == 1 ? " node is" : " nodes are"), quorum};
   }
   if (!HasTrainer(members) && SomeTrainerPresent(contract)) {
-    return "a node still trains, and finished nodes do not go on without it";
+    return Reason::kStillTrains;
   }
   const bool all_zero = std::all_of(members.begin(), members.end(),
                                     [](const Member& member) { return member.weight == 0; });
-  if (all_zero && !contract.base) return "all weights are 0, and there is no model yet";
-  return "";
+  if (all_zero && !contract.base) return Reason::kAllWeightsZero;
+  return {};
 }
 
 std::vector<NodeName> AccusersOf(const Contract& contract, const NodeName& name) {
@@ -139,25 +137,24 @@ std::vector<NodeName> AccusersOf(const Contract& contract, const NodeName& name)
   return {accusers.begin(), accusers.end()};
 }
 
-std::string CheckIn(Contract& contract, const NodeName& author, const CheckedIn& event) {
+Why CheckIn(Contract& contract, const NodeName& author, const CheckedIn& event) {
   if (contract.phase != Phase::kCollecting) return NotCollecting(contract);
   if (event.round != contract.round)
-    return StrCat("it checks in to round ", event.round.value(), ", but round ",
-                  contract.round.value(), " is open");
+    return {Reason::kOtherRound, event.round.value(), contract.round.value()};
   Node& node = contract.nodes.at(author);
-  if (node.kind != NodeKind::kTrainer) return "this node has finished";
-  if (event.base != contract.base) return "it was not trained from the model of the round before";
+  if (node.kind != NodeKind::kTrainer) return Reason::kHasFinished;
+  if (event.base != contract.base) return Reason::kOtherBase;
   node.checkin = event.update;
   node.train_ms = event.report.train_ms;
   node.present = true;
-  return "";
+  return {};
 }
 
-std::string Finish(Contract& contract, const NodeName& author, const NodeFinished& event) {
-  if (contract.phase == Phase::kDone) return "the training is done";
-  if (contract.round.value() < 1) return "no round has been merged yet";
+Why Finish(Contract& contract, const NodeName& author, const NodeFinished& event) {
+  if (contract.phase == Phase::kDone) return Reason::kDone;
+  if (contract.round.value() < 1) return Reason::kNothingMerged;
   Node& node = contract.nodes.at(author);
-  if (node.kind != NodeKind::kTrainer) return "this node has finished already";
+  if (node.kind != NodeKind::kTrainer) return Reason::kFinishedAlready;
   node.kind = event.mode == FinishMode::kSnapshot
                   ? NodeKind::kSnapshot
                   : (event.mode == FinishMode::kActive ? NodeKind::kActive : NodeKind::kInactive);
@@ -165,49 +162,44 @@ std::string Finish(Contract& contract, const NodeName& author, const NodeFinishe
   node.checkin.reset();
   node.present = true;
   contract.someone_finished = true;
-  return "";
+  return {};
 }
 
-std::string Close(Contract& contract, const RoundClosed& event) {
+Why Close(Contract& contract, const RoundClosed& event) {
   if (contract.phase != Phase::kCollecting) return NotCollecting(contract);
-  if (std::string wrong = WrongRound(contract, event.round, event.attempt); !wrong.empty())
-    return wrong;
+  if (Why wrong = WrongRound(contract, event.round, event.attempt); !wrong.empty()) return wrong;
   std::vector<Member> members = Closing(contract, event.without);
-  if (std::string why = CannotClose(contract, members); !why.empty()) return why;
+  if (Why why = CannotClose(contract, members); !why.empty()) return why;
   for (const Member& member : members) {
     if (contract.nodes.at(member.name).may_lead) contract.leaders.insert(member.name);
   }
   contract.members = std::move(members);
   contract.set = SetHash(contract.base, contract.members);
   contract.phase = Phase::kMerging;
-  return "";
+  return {};
 }
 
-std::string Stall(Contract& contract, const NodeName& author, const Stalled& event) {
+Why Stall(Contract& contract, const NodeName& author, const Stalled& event) {
   if (contract.phase != Phase::kMerging) return NotMerging(contract);
-  if (std::string wrong = WrongRound(contract, event.round, event.attempt); !wrong.empty())
-    return wrong;
-  if (event.set != contract.set) return "it speaks of another set of participants";
-  if (contract.FindMember(author) == nullptr) return "its author does not take part in this round";
+  if (Why wrong = WrongRound(contract, event.round, event.attempt); !wrong.empty()) return wrong;
+  if (event.set != contract.set) return Reason::kOtherSet;
+  if (contract.FindMember(author) == nullptr) return Reason::kNoPart;
   for (const NodeName& name : event.on) {
-    if (contract.FindMember(name) == nullptr)
-      return StrCat("it accuses ", name.value(), ", which does not take part in this round");
+    if (contract.FindMember(name) == nullptr) return {Reason::kAccusesOutsider, name.value()};
   }
-  if (!contract.stalls.emplace(author, event.on).second)
-    return "its author has spoken of a stall in this attempt already";
+  if (!contract.stalls.emplace(author, event.on).second) return Reason::kStalledAlready;
   contract.grounds.insert(author);
   contract.grounds.insert(event.on.begin(), event.on.end());
-  return "";
+  return {};
 }
 
-std::string Reopen(Contract& contract, const RoundReopened& event) {
+Why Reopen(Contract& contract, const RoundReopened& event) {
   if (contract.phase != Phase::kMerging) return NotMerging(contract);
-  if (std::string wrong = WrongRound(contract, event.round, event.attempt); !wrong.empty())
-    return wrong;
-  if (event.without.empty()) return "it removes nobody";
+  if (Why wrong = WrongRound(contract, event.round, event.attempt); !wrong.empty()) return wrong;
+  if (event.without.empty()) return Reason::kRemovesNobody;
   for (const NodeName& name : event.without) {
     if (contract.FindMember(name) == nullptr || !contract.grounds.contains(name))
-      return StrCat("there are no grounds to remove ", name.value());
+      return {Reason::kNoGrounds, name.value()};
   }
   for (const auto& [author, on] : contract.stalls) {
     for (const NodeName& name : on) {
@@ -226,18 +218,17 @@ std::string Reopen(Contract& contract, const RoundReopened& event) {
   }
   OpenAgain(contract);
   contract.attempt = AttemptId{contract.attempt.value() + 1};
-  return "";
+  return {};
 }
 
-std::string Merge(Contract& contract, const NodeName& author, const RoundMerged& event) {
+Why Merge(Contract& contract, const NodeName& author, const RoundMerged& event) {
   if (contract.sealed_round && event.round == *contract.sealed_round)
     return Hold(contract, author, event);
   if (contract.phase != Phase::kMerging) return NotMerging(contract);
-  if (std::string wrong = WrongRound(contract, event.round, event.attempt); !wrong.empty())
-    return wrong;
-  if (event.set != contract.set) return "it speaks of another set of participants";
-  if (contract.FindMember(author) == nullptr) return "its author does not take part in this round";
-  if (contract.witness.contains(author)) return "its author has voted in this attempt already";
+  if (Why wrong = WrongRound(contract, event.round, event.attempt); !wrong.empty()) return wrong;
+  if (event.set != contract.set) return Reason::kOtherSet;
+  if (contract.FindMember(author) == nullptr) return Reason::kNoPart;
+  if (contract.witness.contains(author)) return Reason::kVotedAlready;
   std::uint64_t agree = 1;
   for (const auto& [name, root] : contract.witness) {
     if (root == event.root) {
@@ -251,7 +242,7 @@ std::string Merge(Contract& contract, const NodeName& author, const RoundMerged&
   const std::uint64_t needed =
       std::min<std::uint64_t>(contract.rules.witnesses, contract.members.size());
   if (agree >= needed) Seal(contract, event.root);
-  return "";
+  return {};
 }
 
 }  // namespace starling::machine

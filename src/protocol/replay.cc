@@ -18,47 +18,50 @@ struct Signer {
   Author author;
   PublicKey key;
 };
-Result<Signer> FindSigner(const LedgerState& state, const Context& context, const Jws& jws,
-                          const Statement& statement) {
+Why FindSigner(const LedgerState& state, const Context& context, const Jws& jws,
+               const Statement& statement, Signer& signer) {
   if (const auto* joined = std::get_if<SnJoined>(&statement.event);
       joined != nullptr && context.position.value() == 0) {
-    ASSIGN_OR_RETURN(const SignedSnClaim parsed, ParseSnClaim(joined->claim));
-    return Signer{{}, parsed.claim.key};
+    const Result<SignedSnClaim> parsed = ParseSnClaim(joined->claim);
+    if (!parsed.ok()) return {Reason::kBadClaim, parsed.status().message()};
+    signer = Signer{{}, parsed->claim.key};
+    return {};
   }
   for (const auto& [name, sn] : state.sns) {
-    if (sn.kid == jws.kid) return Signer{{&sn, {}}, sn.key};
+    if (sn.kid != jws.kid) continue;
+    signer = Signer{{&sn, {}}, sn.key};
+    return {};
   }
   const auto contract = state.contracts.find(statement.contract);
   if (contract != state.contracts.end()) {
-    if (const Node* node = contract->second.FindKid(jws.kid))
-      return Signer{{nullptr, node->name}, node->key};
+    if (const Node* node = contract->second.FindKid(jws.kid)) {
+      signer = Signer{{nullptr, node->name}, node->key};
+      return {};
+    }
   }
-  return absl::UnauthenticatedError(
-      "its key is neither an SN's nor that of a node enrolled in this training");
+  return Reason::kUnknownKey;
 }
 
 // The header test of section 1; from its success on the seq counts as used.
-std::string HeaderTest(LedgerState& state, const Context& context, const Jws& jws,
-                       const Statement& statement, Author& author) {
-  const Result<Signer> signer = FindSigner(state, context, jws, statement);
-  if (!signer.ok()) return std::string(signer.status().message());
-  if (Status good = VerifyJws(jws, signer->key); !good.ok()) return std::string(good.message());
-  author = signer->author;
+Why HeaderTest(LedgerState& state, const Context& context, const Jws& jws,
+               const Statement& statement, Author& author) {
+  Signer signer;
+  if (Why why = FindSigner(state, context, jws, statement, signer); !why.empty()) return why;
+  if (Status good = VerifyJws(jws, signer.key); !good.ok())
+    return {Reason::kBadSignature, good.message()};
+  author = signer.author;
   const auto last = state.last_seq.find(jws.kid);
   if (last != state.last_seq.end() && statement.seq <= last->second)
-    return StrCat("its seq ", statement.seq, " was used before");
-  if (!context.Knows(statement.seen))
-    return "it was made for another ledger: the head at its seen place is another";
+    return {Reason::kUsedSeq, statement.seq};
+  if (!context.Knows(statement.seen)) return Reason::kOtherLedger;
   const bool creates = std::holds_alternative<ContractCreated>(statement.event);
   if (!creates && !std::holds_alternative<SnJoined>(statement.event)) {
     const auto contract = state.contracts.find(statement.contract);
-    if (contract == state.contracts.end())
-      return StrCat("there is no training ", statement.contract.value());
-    if (statement.seen.position < contract->second.instance)
-      return "it was made for an earlier instance of the training";
+    if (contract == state.contracts.end()) return {Reason::kNoTraining, statement.contract.value()};
+    if (statement.seen.position < contract->second.instance) return Reason::kEarlierInstance;
   }
   state.last_seq[jws.kid] = statement.seq;
-  return "";
+  return {};
 }
 
 struct Body {
@@ -70,79 +73,82 @@ struct Body {
   [[nodiscard]] Contract& contract() const { return state.contracts.at(name); }
   // Rows by an SN, and rows by an SL.
   template <typename F>
-  [[nodiscard]] std::string BySn(F row) const {
-    return author.is_sn() ? row() : "only an SN may say this";
+  [[nodiscard]] Why BySn(F row) const {
+    return author.is_sn() ? row() : Why(Reason::kOnlySn);
   }
   template <typename F>
-  [[nodiscard]] std::string BySl(F row) const {
-    return author.is_sn() ? "only an SL may say this" : row();
+  [[nodiscard]] Why BySl(F row) const {
+    return author.is_sn() ? Why(Reason::kOnlySl) : row();
   }
 
-  std::string operator()(const SnJoined& e) const {
-    return machine::Join(state, context, author, e);
-  }
-  std::string operator()(const ContractCreated& e) const {
+  Why operator()(const SnJoined& e) const { return machine::Join(state, context, author, e); }
+  Why operator()(const ContractCreated& e) const {
     return BySn([&] { return machine::Create(state, context, name, e); });
   }
-  std::string operator()(const ContractReset& e) const {
+  Why operator()(const ContractReset& e) const {
     return BySn([&] { return machine::Reset(state, context, contract(), e); });
   }
-  std::string operator()(const ContractAmended& e) const {
+  Why operator()(const ContractAmended& e) const {
     return BySn([&] { return machine::Amend(state, context, contract(), e); });
   }
-  std::string operator()(const NodeEnrolled& e) const {
+  Why operator()(const NodeEnrolled& e) const {
     return BySn([&] { return machine::Enrol(state, context, contract(), e); });
   }
-  std::string operator()(const NodeRevoked& e) const {
+  Why operator()(const NodeRevoked& e) const {
     return BySn([&] { return machine::Revoke(state, context, contract(), e); });
   }
-  std::string operator()(const NodeAway& e) const { return machine::Away(contract(), author, e); }
-  std::string operator()(const CheckedIn& e) const {
+  Why operator()(const NodeAway& e) const { return machine::Away(contract(), author, e); }
+  Why operator()(const CheckedIn& e) const {
     return BySl([&] { return machine::CheckIn(contract(), author.node, e); });
   }
-  std::string operator()(const NodeFinished& e) const {
+  Why operator()(const NodeFinished& e) const {
     return BySl([&] { return machine::Finish(contract(), author.node, e); });
   }
-  std::string operator()(const RoundClosed& e) const {
+  Why operator()(const RoundClosed& e) const {
     return BySn([&] { return machine::Close(contract(), e); });
   }
-  std::string operator()(const Stalled& e) const {
+  Why operator()(const Stalled& e) const {
     return BySl([&] { return machine::Stall(contract(), author.node, e); });
   }
-  std::string operator()(const RoundReopened& e) const {
+  Why operator()(const RoundReopened& e) const {
     return BySn([&] { return machine::Reopen(contract(), e); });
   }
-  std::string operator()(const RoundMerged& e) const {
+  Why operator()(const RoundMerged& e) const {
     return BySl([&] { return machine::Merge(contract(), author.node, e); });
   }
 };
+
+void Ignore(const Why& why, Verdict& verdict) {
+  verdict.reason = why.text();
+  verdict.row = why.reason();
+}
 
 Verdict Step(LedgerState& state, const Context& context, std::string_view entry) {
   Verdict verdict;
   const Result<Jws> jws = ParseJws(entry, kEntryTyp);
   if (!jws.ok()) {
-    verdict.reason = std::string(jws.status().message());
+    Ignore({Reason::kUnreadable, jws.status().message()}, verdict);
     return verdict;
   }
   const Result<Statement> statement = ParseStatement(jws->payload);
   if (!statement.ok()) {
-    verdict.reason = std::string(statement.status().message());
+    Ignore({Reason::kUnreadable, statement.status().message()}, verdict);
     return verdict;
   }
   verdict.type = std::string(TypeOf(statement->event));
   verdict.contract = statement->contract;
   if (context.position.value() == 0 && !std::holds_alternative<SnJoined>(statement->event)) {
-    verdict.reason = "the first entry is sn-joined";
+    Ignore(Reason::kFirstIsSnJoined, verdict);
     return verdict;
   }
   Author author;
-  verdict.reason = HeaderTest(state, context, *jws, *statement, author);
+  Ignore(HeaderTest(state, context, *jws, *statement, author), verdict);
   if (author.is_sn())
     verdict.author = author.sn->name.value();
   else
     verdict.author = author.node.value();
-  if (!verdict.reason.empty()) return verdict;
-  verdict.reason = std::visit(Body{state, context, author, statement->contract}, statement->event);
+  if (!verdict.valid()) return verdict;
+  Ignore(std::visit(Body{state, context, author, statement->contract}, statement->event), verdict);
   return verdict;
 }
 

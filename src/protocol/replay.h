@@ -3,10 +3,12 @@
 // is tried without applying it).
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "protocol/reasons.h"
 #include "protocol/state.h"
 
 namespace starling {
@@ -15,9 +17,10 @@ namespace starling {
 // people read).
 struct Verdict {
   std::string reason;
-  std::string type;       // "" when it did not parse
-  std::string author;     // node or SN name, "" when unknown
-  ContractName contract;  // the training it speaks of
+  std::optional<Reason> row = {};  // the same for machines
+  std::string type;                // "" when it did not parse
+  std::string author;              // node or SN name, "" when unknown
+  ContractName contract;           // the training it speaks of
   [[nodiscard]] bool valid() const { return reason.empty(); }
 };
 

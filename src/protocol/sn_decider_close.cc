@@ -194,10 +194,10 @@ void SnDecider::Collecting(const Turn& turn) {
     }
   }
   for (const Member& member : ready) missing.erase(member.name);
-  if (const std::string why = machine::CannotClose(contract, ready); !why.empty()) {
+  if (const Why why = machine::CannotClose(contract, ready); !why.empty()) {
     steps.quorum_since.reset();
     steps.due_since.reset();
-    return WaitForQuorum(turn, ready, missing, why);
+    return WaitForQuorum(turn, ready, missing, why.text());
   }
   if (!steps.quorum_since) steps.quorum_since = turn.now;
   const Instant grace_ends = *steps.quorum_since + GraceOf(turn);
