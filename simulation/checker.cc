@@ -37,6 +37,8 @@ void Checker::Trained(const Digest& update, const std::optional<Digest>& model) 
 void Checker::OnPage(const Log& page) {
   const Verdict& verdict = page->verdict;
   scene_->statistics.Entry(verdict);
+  if (!verdict.valid() && !IsListed(verdict))
+    Fail(StrCat("report: no row for ", verdict.type, " ignored: ", verdict.reason));
   scene_->world.Fold(verdict.type);
   scene_->world.Fold(verdict.author);
   scene_->world.Fold(verdict.reason);
@@ -271,7 +273,7 @@ bool Checker::MayRefuse(const std::string& why) const {
   // To be late is no fault, nor are the operator's words.
   for (const std::string_view late :
        {"finished already", "the training is over", "the training is done", "earlier instance",
-        "revoked", "belongs to", "is not the one that the training lists"}) {
+        "revoked", "belongs to", "several nodes share", "is not the one that the training lists"}) {
     if (why.find(late) != std::string::npos) return true;
   }
   return false;

@@ -32,7 +32,7 @@ Rules StatedRules(const Weather& weather) {
 
 OperatorClaim ClaimFor(const Scene& scene, const Event& event, std::uint64_t seq,
                        const Place& seen) {
-  if (scene.operators.empty()) return {"", "spiffe://sim/operator"};
+  if (scene.operators.empty()) return {"", kOperator};
   return {SignOperatorClaim(scene.operators.front(), kTraining, event, seq, seen), ""};
 }
 

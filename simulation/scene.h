@@ -21,6 +21,7 @@ class Sl;
 class Sn;
 
 inline const ContractName kTraining{"training"};
+inline const std::string kOperator = "spiffe://sim/operator";
 
 struct Scene {
   World& world;
@@ -34,7 +35,7 @@ struct Scene {
   bool foul = false;       // the storm goes on
   bool may_split = false;  // an old copy was restored: two logs are possible, if loud
   std::optional<Digest> initial_root;
-  std::vector<SigningKey> operators;     // listed in entry 0, else empty
+  std::vector<SigningKey> operators;     // listed in entry 0, else empty; the first one speaks
   std::vector<std::unique_ptr<Sl>> sls;  // hosts 0, 1, …
   std::vector<std::unique_ptr<Sn>> sns;  // hosts after them; the first is the sentinel
 

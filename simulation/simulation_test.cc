@@ -168,6 +168,34 @@ TEST(Simulator, SeedsDrawSwarmsOfEverySizeAndEveryStrike) {
   EXPECT_EQ(strikes.size(), kStrikeCount);
 }
 
+TEST(Report, NamesEveryRowOfTheEventTableWithZeroToo) {
+  Totals totals;
+  Statistics run;
+  run.Entry({"", {}, "round-closed", "sn0", ContractName{"training"}});
+  const Why why{Reason::kUsedSeq, 7};
+  run.Entry({why.text(), why.reason(), "checked-in", "n0", ContractName{"training"}});
+  totals.Add(run);
+  const std::string text = totals.Text();
+  const auto has = [&](const std::string& line) {
+    return text.find("  " + line + "\n") != std::string::npos;
+  };
+  EXPECT_TRUE(has("        1  round-closed"));
+  EXPECT_TRUE(has("        1  any entry: its seq # was used before"));
+  for (const std::string_view type : EventTypes()) {
+    const std::string hits = type == "round-closed" ? "1" : "0";
+    EXPECT_TRUE(has("        " + hits + "  " + std::string(type))) << type;
+  }
+  const std::vector<std::string> never = totals.Never();
+  EXPECT_EQ(never.size(), kStrikeCount + EventTypes().size() - 1 + IgnoredRows().size() - 1);
+  for (const std::string& what : never) EXPECT_NE(text.find("  " + what + "\n"), text.npos) << what;
+}
+
+TEST(Report, KnowsARowThatTheListLacks) {
+  const Why why{Reason::kStillTrains};
+  EXPECT_TRUE(IsListed({why.text(), why.reason(), "round-closed", "", ContractName{"training"}}));
+  EXPECT_FALSE(IsListed({why.text(), why.reason(), "checked-in", "", ContractName{"training"}}));
+}
+
 TEST(FairBound, OfTheDefaultOptions) {
   // One round, three attempts: 7 × 30 s of grace, 7 × 5 s of stalls, 3 × 2 s for one SN.
   EXPECT_EQ(FairBound({.rounds_left = 1, .attempts_left = 2}), 210s + 35s + 6s);

@@ -401,7 +401,9 @@ EnrolAnswer Sn::Enrol(const std::string& claim) {
   if (over) return {Code::kRefused, "the training is over", {}};
   if (final_->place().position < training->instance) return {Code::kLater, "not final yet", {}};
   if (parsed->seen.position < training->instance) return {Code::kSignAgain, "", final_->place()};
-  const NodeEnrolled event{claim, StrCat("spiffe://sim/sl/", parsed->claim.name.value())};
+  const NodeEnrolled event{claim, scene_.weather.shares_identity
+                                      ? "spiffe://sim/site"
+                                      : StrCat("spiffe://sim/sl/", parsed->claim.name.value())};
   const std::uint64_t seq = NextSeq();
   const std::string entry = Sign(kTraining, event, seq);
   const Log page = scene_.chronicle.Append(end_, entry);
@@ -425,6 +427,8 @@ Rules Sn::CreatedRules(bool filled) const {
   rules.witnesses = scene_.fault == Fault::kOneWitness ? 1 : scene_.weather.witnesses;
   if (scene_.weather.merges_round_zero) rules.initial = InitialMerge{};
   if (scene_.initial_root) rules.initial = *scene_.initial_root;
+  if (scene_.weather.lists_admins)
+    rules.admins = {scene_.operators.empty() ? kOperator : scene_.operators.front().kid()};
   if (scene_.weather.lists_members) {
     for (const auto& sl : scene_.sls) rules.members[sl->name()] = sl->key().public_key();
   }

@@ -1,8 +1,9 @@
 #include "simulation/statistics.h"
 
 #include <algorithm>
-#include <cctype>
 
+#include "base/check.h"
+#include "base/text.h"
 #include "fmt/format.h"
 #include "simulation/weather.h"
 
@@ -30,53 +31,109 @@ std::string Table(std::string_view head, const Counts& counts) {
   return text;
 }
 
-// What varies from entry to entry in a reason: numbers, roots, names of nodes and trainings.
-bool Varies(std::string_view word) {
-  const bool digits =
-      std::any_of(word.begin(), word.end(), [](char c) { return c >= '0' && c <= '9'; });
-  return digits || word == "nobody" || word == "training" || word == "another" || word == "No" ||
-         word.starts_with("spiffe:");
+std::vector<std::string> Words(std::string_view text) {
+  std::vector<std::string> words;
+  while (!text.empty()) {
+    const std::size_t blank = std::min(text.find(' '), text.size());
+    words.emplace_back(text.substr(0, blank));
+    text.remove_prefix(std::min(blank + 1, text.size()));
+  }
+  return words;
+}
+
+// What a reason says that is a parser's own words.
+std::string TextOf(const Statistics::IgnoredRow& row) {
+  const std::string_view text = starling::RowOf(row.second).text;
+  const std::string_view type = row.first.empty() ? "any entry" : std::string_view(row.first);
+  if (text != "#") return StrCat(type, ": ", text);
+  switch (row.second) {
+    case Reason::kUnreadable:
+      return StrCat(type, ": (it cannot be read)");
+    case Reason::kBadSignature:
+      return StrCat(type, ": (its signature is not good)");
+    default:
+      return StrCat(type, ": (its claim cannot be read)");
+  }
+}
+
+Counts Ignored(const Statistics& sums) {
+  Counts counts;
+  for (const Statistics::IgnoredRow& row : IgnoredRows()) counts.emplace(TextOf(row), 0);
+  for (const auto& [row, count] : sums.ignored) Count(counts, TextOf(row), count);
+  return counts;
+}
+
+Counts Valid(const Statistics& sums) {
+  Counts counts = sums.valid;
+  for (const std::string_view type : EventTypes()) counts.emplace(type, 0);
+  return counts;
+}
+
+Counts Strikes(const Statistics& sums) {
+  Counts counts = sums.strikes;
+  for (std::size_t i = 0; i < kStrikeCount; ++i)
+    counts.emplace(StrikeName(static_cast<Strike>(i)), 0);
+  return counts;
 }
 
 }  // namespace
 
-std::string ReasonKind(std::string_view reason) {
-  std::string kind;
-  while (!reason.empty()) {
-    const std::size_t blank = std::min(reason.find(' '), reason.size());
-    std::string_view word = reason.substr(0, blank);
-    reason.remove_prefix(std::min(blank + 1, reason.size()));
-    std::string_view mark;
-    while (!word.empty() && std::ispunct(static_cast<unsigned char>(word.back())) != 0) {
-      mark = word.substr(word.size() - 1);
-      word.remove_suffix(1);
+const std::vector<Statistics::IgnoredRow>& IgnoredRows() {
+  static const std::vector<Statistics::IgnoredRow> kAll = [] {
+    std::vector<Statistics::IgnoredRow> all;
+    for (const ReasonRow& row : ReasonRows()) {
+      if (row.types.empty()) all.emplace_back("", row.reason);
+      for (std::string& type : Words(row.types)) all.emplace_back(std::move(type), row.reason);
     }
-    if (!kind.empty()) kind += ' ';
-    kind += Varies(word) ? "#" : word;
-    kind += mark;
-  }
-  return kind;
+    return all;
+  }();
+  return kAll;
+}
+
+Statistics::IgnoredRow RowOf(const Verdict& verdict) {
+  CHECK(verdict.row.has_value());
+  const bool of_header = starling::RowOf(*verdict.row).types.empty();
+  return {of_header ? std::string() : verdict.type, *verdict.row};
+}
+
+bool IsListed(const Verdict& verdict) {
+  const auto& all = IgnoredRows();
+  return std::find(all.begin(), all.end(), RowOf(verdict)) != all.end();
 }
 
 void Statistics::Strike(std::string_view kind) { Count(strikes, kind); }
 void Statistics::Effect(std::string_view kind) { Count(effects, kind); }
 
 void Statistics::Entry(const Verdict& verdict) {
-  const std::string type = verdict.type.empty() ? "(unreadable)" : verdict.type;
   if (verdict.valid()) {
-    Count(valid, type);
+    Count(valid, verdict.type);
   } else {
-    Count(ignored, fmt::format("{}: {}", type, ReasonKind(verdict.reason)));
+    ++ignored[RowOf(verdict)];
   }
+}
+
+std::uint64_t Statistics::Hits(const Verdict& verdict) const {
+  const auto found = ignored.find(RowOf(verdict));
+  return found == ignored.end() ? 0 : found->second;
 }
 
 void Totals::Add(const Statistics& run) {
   Sum(sums.strikes, run.strikes);
   Sum(sums.valid, run.valid);
-  Sum(sums.ignored, run.ignored);
+  for (const auto& [row, count] : run.ignored) sums.ignored[row] += count;
   Sum(sums.effects, run.effects);
   for (const auto& [kind, count] : run.strikes) Count(seeds_struck, kind);
   ++seeds;
+}
+
+std::vector<std::string> Totals::Never() const {
+  std::vector<std::string> never;
+  for (const Counts& counts : {Strikes(sums), Valid(sums), Ignored(sums)}) {
+    for (const auto& [what, count] : counts) {
+      if (count == 0) never.push_back(what);
+    }
+  }
+  return never;
 }
 
 std::string Totals::Text() const {
@@ -84,9 +141,7 @@ std::string Totals::Text() const {
       "{} seeds, {:.1f} virtual hours, {} rounds, {} reopenings, {} entries, {} events\n", seeds,
       static_cast<double>(Millis(virtual_time)) / 3.6e6, rounds, attempts, entries, events);
   text += "faults: share of seeds, times\n";
-  Counts all = sums.strikes;
-  for (std::size_t i = 0; i < kStrikeCount; ++i) all.emplace(StrikeName(static_cast<Strike>(i)), 0);
-  for (const auto& [kind, times] : all) {
+  for (const auto& [kind, times] : Strikes(sums)) {
     const auto found = seeds_struck.find(kind);
     const std::uint64_t struck = found == seeds_struck.end() ? 0 : found->second;
     text += fmt::format("  {:5.1f} %  {:>9}  {}\n",
@@ -94,9 +149,12 @@ std::string Totals::Text() const {
                             static_cast<double>(std::max<std::uint64_t>(1, seeds)),
                         times, kind);
   }
-  text += Table("valid entries", sums.valid);
-  text += Table("ignored entries", sums.ignored);
+  text += Table("valid entries", Valid(sums));
+  text += Table("ignored entries", Ignored(sums));
   text += Table("effects", sums.effects);
+  const std::vector<std::string> never = Never();
+  text += fmt::format("never: {}\n", never.size());
+  for (const std::string& what : never) text += fmt::format("  {}\n", what);
   return text;
 }
 

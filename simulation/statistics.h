@@ -5,6 +5,8 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/clock.h"
 #include "protocol/replay.h"
@@ -12,15 +14,27 @@
 namespace starling::simulation {
 
 struct Statistics {
+  // A row of the event table that makes an entry void: the entry's type, "" for the rows of the
+  // header test, which are the same for all types.
+  using IgnoredRow = std::pair<std::string, Reason>;
+
   std::map<std::string, std::uint64_t, std::less<>> strikes;  // by kind of fault
   std::map<std::string, std::uint64_t, std::less<>> valid;    // by type of event
-  std::map<std::string, std::uint64_t, std::less<>> ignored;  // by type and reason
+  std::map<IgnoredRow, std::uint64_t> ignored;
   std::map<std::string, std::uint64_t, std::less<>> effects;  // of the deciders
 
   void Strike(std::string_view kind);
   void Effect(std::string_view kind);
   void Entry(const Verdict& verdict);
+  // How often an entry was ignored for the same.
+  [[nodiscard]] std::uint64_t Hits(const Verdict& verdict) const;
 };
+
+// All rows, as protocol/reasons.h lists them.
+[[nodiscard]] const std::vector<Statistics::IgnoredRow>& IgnoredRows();
+// The row of an ignored entry; whether the list has it.
+[[nodiscard]] Statistics::IgnoredRow RowOf(const Verdict& verdict);
+[[nodiscard]] bool IsListed(const Verdict& verdict);
 
 // Sums over seeds. A strike counts once a seed.
 struct Totals {
@@ -30,12 +44,11 @@ struct Totals {
   Duration virtual_time{};
 
   void Add(const Statistics& run);
-  // The tables, for people: each row of kStrikes, of the event table and of its reasons; those that
-  // were never hit are named at the end.
+  // What has never struck or been hit: kinds of fault, rows of the event table.
+  [[nodiscard]] std::vector<std::string> Never() const;
+  // The tables, for people: every kind of fault, every row of the event table and every reason why
+  // an entry is ignored, those with 0 too, which the end names once more.
   [[nodiscard]] std::string Text() const;
 };
-
-// A reason with names, numbers and roots taken out: "it speaks of round #, but round # is open".
-[[nodiscard]] std::string ReasonKind(std::string_view reason);
 
 }  // namespace starling::simulation

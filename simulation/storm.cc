@@ -73,8 +73,10 @@ void Storm::BringToSl(Strike strike, Sl& sl) {
   Network& network = scene_.network;
   const Host host = sl.host();
   if (sl.ended() || !network.up(host)) return;
-  // A listed key cannot be replaced, and a root that one node holds would be gone for good.
-  const bool irreplaceable = scene_.weather.lists_members || (scene_.initial_root && host == 0);
+  // A listed key cannot be replaced, nor one that an identity of many would vouch for, and a root
+  // that one node holds would be gone for good.
+  const bool irreplaceable = scene_.weather.lists_members || scene_.weather.shares_identity ||
+                             (scene_.initial_root && host == 0);
   if (strike == Strike::kSlDisk && irreplaceable) return;
   scene_.statistics.Strike(StrikeName(strike));
   scene_.Tell(StrCat("* ", StrikeName(strike), ": ", sl.name().value()));

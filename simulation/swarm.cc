@@ -63,7 +63,10 @@ Swarm::Swarm(std::uint64_t seed, Fault fault, const Story* story, const Listener
   if (weather_.starts_from_root) {
     scene_.initial_root = PartsHash().Add("initial model").Finish();
   }
-  if (weather_.lists_operators) scene_.operators.push_back(KeyOf(kOperatorKeys));
+  if (weather_.lists_operators) {
+    scene_.operators.push_back(KeyOf(kOperatorKeys));
+    scene_.operators.push_back(KeyOf(kOperatorKeys + 1));
+  }
   for (Host host = 0; host < weather_.nodes.size(); ++host)
     scene_.sls.push_back(std::make_unique<Sl>(scene_, host));
   for (std::size_t i = 0; i < weather_.sn_drifts.size(); ++i)

@@ -105,9 +105,11 @@ Weather DrawWeather(World& world) {
   weather.merges_round_zero = world.Chance(50);
   weather.lists_members = world.Chance(30);
   weather.lists_operators = world.Chance(30);
+  weather.lists_admins = world.Chance(30);
+  weather.shares_identity = world.Chance(12);
   weather.starts_from_root = world.Chance(15);
   weather.auto_create = world.Chance(50) && !weather.lists_members && !weather.starts_from_root &&
-                        !weather.lists_operators;
+                        !weather.lists_operators && !weather.lists_admins;
   weather.finality = world.Chance(30) ? world.OneOf<Duration>({2s, 15s}) : Duration(0);
   const Duration interval = world.OneOf<Duration>({5ms, 1s, 20s});
   for (std::uint64_t i = 0; i < nodes; ++i) {

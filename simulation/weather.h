@@ -74,7 +74,9 @@ struct Weather {
   std::uint64_t witnesses = 2;
   bool merges_round_zero = false;
   bool lists_members = false;
-  bool lists_operators = false;
+  bool lists_operators = false;  // two, in entry 0
+  bool lists_admins = false;     // one of them, or an identity: of this training
+  bool shares_identity = false;  // all SLs of one site have one SPIFFE ID
   bool auto_create = false;
   bool starts_from_root = false;  // contract-created {initial: <root>}, held by the first node
   Duration finality{};            // 0: the embedded ledger
