@@ -123,7 +123,7 @@ std::vector<NodeName> Forger::WhoWeighs() const {
 
 std::string Forger::Signed(const SigningKey& key, const Event& event) {
   const Event other = ContractAmended{9, {}};
-  const std::uint64_t seq = world_.Chance(10) ? 1 : Seq(key, 0);
+  const std::uint64_t seq = world_.Chance(20) ? 1 : Seq(key, 0);
   return SignOperatorClaim(key, kTraining, world_.Chance(10) ? other : event, seq, Seen(10));
 }
 
@@ -162,11 +162,10 @@ const SigningKey& Forger::KeyOfNode(const Sl& sl) {
   return made_.emplace(KeyOf(kStrangers + 2));
 }
 
-std::string Forger::NodeClaimOf(const Sl& sl, const NodeName& name) {
+std::string Forger::NodeClaimOf(const SigningKey& key, const NodeName& name) {
   Rules rules = StatedRules(scene_.weather);
   if (world_.Chance(10)) rules.sync_interval = 9;
   if (world_.Chance(10)) rules.schema.reset();
-  const SigningKey& key = KeyOfNode(sl);
   SignedNodeClaim claim;
   claim.contract = world_.Chance(8) ? kAnother : kTraining;
   claim.seq = Seq(key, 10);
@@ -211,6 +210,7 @@ Event Forger::Joins(const Sl& sl) {
 
 Event Forger::SnEvent(const Sl& sl) {
   const NodeName name = Name();
+  const bool weightless = contract_ != nullptr && !contract_->base;
   switch (world_.random().Below(12)) {
     case 0:
       return Joins(sl);
@@ -234,12 +234,19 @@ Event Forger::SnEvent(const Sl& sl) {
     case 5:
       return NodeAway{name};
     case 6:
-      return RoundClosed{Round(), Attempt(), world_.Chance(30) ? WhoWeighs() : Names()};
+      return RoundClosed{Round(), Attempt(),
+                         world_.Chance(weightless ? 70 : 5) ? WhoWeighs() : Names()};
     case 7:
       return RoundReopened{Round(), Attempt(), Names()};
     default: {
       const NodeName stated = world_.Chance(60) ? sl.name() : name;
-      return NodeEnrolled{NodeClaimOf(sl, stated), Identity(stated)};
+      const Node* const node = contract_ == nullptr ? nullptr : contract_->Find(stated);
+      // The name of one that is away may be taken, if somebody vouches for it.
+      if (node != nullptr && !node->present && world_.Chance(50)) {
+        made_.emplace(KeyOf(kStrangers + 2));
+        return NodeEnrolled{NodeClaimOf(*made_, stated), Identity(stated)};
+      }
+      return NodeEnrolled{NodeClaimOf(KeyOfNode(sl), stated), Identity(stated)};
     }
   }
 }

@@ -31,7 +31,7 @@ class Forger {
   [[nodiscard]] OperatorClaim Claim(const Event& event);
   [[nodiscard]] std::string Signed(const SigningKey& key, const Event& event);
   [[nodiscard]] const SigningKey& KeyOfNode(const Sl& sl);
-  [[nodiscard]] std::string NodeClaimOf(const Sl& sl, const NodeName& name);
+  [[nodiscard]] std::string NodeClaimOf(const SigningKey& key, const NodeName& name);
   [[nodiscard]] std::string Identity(const NodeName& name);
   [[nodiscard]] Event Joins(const Sl& sl);
   [[nodiscard]] Event SnEvent(const Sl& sl);

@@ -121,6 +121,13 @@ void Sl::Do(const AppendEffect& effect) {
   }
   const Statement statement{kTraining, NextSeq(), view()->place(), event};
   process_->outbox.push_back({effect.event, SignStatement(*key_, statement), {}});
+  // One word an attempt: who says it again, under another seq, says nothing.
+  const bool forges = scene_.foul && scene_.weather.every_of(Strike::kForgeries) > Duration(0);
+  if (forges && std::holds_alternative<Stalled>(event) && scene_.world.Chance(20)) {
+    scene_.statistics.Strike("noise: a stall is told twice");
+    const Statement again{kTraining, NextSeq(), view()->place(), event};
+    process_->outbox.push_back({effect.event, SignStatement(*key_, again), {}});
+  }
   if (!process_->posting) PostNext();
 }
 

@@ -42,15 +42,20 @@ constexpr Kind kKinds[] = {
 
 constexpr Duration kVerySlow = 3000s;  // a hundred times the grace of a quorum
 
-Habits DrawHabits(World& world, std::uint64_t index, bool early, Duration interval) {
+struct Common {
+  Duration interval;
+  bool only_first_weighs = false;  // the others take part and change nothing
+};
+Habits DrawHabits(World& world, std::uint64_t index, bool early, const Common& common) {
   Habits node;
   node.name = NodeName{StrCat("n", index)};
   node.opens_at = world.Between(Duration(0), early ? Duration(2s) : Duration(120s));
-  node.interval = world.Chance(8) ? kVerySlow : world.Between(interval / 2, 2 * interval);
+  node.interval =
+      world.Chance(8) ? kVerySlow : world.Between(common.interval / 2, 2 * common.interval);
   node.batches = world.Between(std::uint64_t{1}, 16);
   node.rounds = world.Between(std::uint64_t{1}, 5);
   node.mode = static_cast<FinishMode>(world.random().Below(3));
-  node.weight = index == 0 ? 1 : world.Between(std::uint64_t{0}, 3);
+  node.weight = index == 0 ? 1 : world.Between(std::uint64_t{0}, common.only_first_weighs ? 0 : 3);
   node.may_lead = world.Chance(70);
   return node;
 }
@@ -111,9 +116,9 @@ Weather DrawWeather(World& world) {
   weather.auto_create = world.Chance(50) && !weather.lists_members && !weather.starts_from_root &&
                         !weather.lists_operators && !weather.lists_admins;
   weather.finality = world.Chance(30) ? world.OneOf<Duration>({2s, 15s}) : Duration(0);
-  const Duration interval = world.OneOf<Duration>({5ms, 1s, 20s});
+  const Common common{world.OneOf<Duration>({5ms, 1s, 20s}), world.Chance(8)};
   for (std::uint64_t i = 0; i < nodes; ++i) {
-    weather.nodes.push_back(DrawHabits(world, i, i < early, interval));
+    weather.nodes.push_back(DrawHabits(world, i, i < early, common));
     weather.nodes.back().drift = DrawDrift(world);
   }
   const std::uint64_t sns = world.Between(std::uint64_t{1}, 3);
