@@ -133,7 +133,7 @@ OperatorClaim Forger::Claim(const Event& event) {
   const bool listed = !scene_.operators.empty() && world_.Chance(90);
   // The second one is an operator, and no administrator where those are listed.
   const SigningKey& key =
-      !listed ? stranger : (world_.Chance(20) ? scene_.operators.back() : scene_.operators.front());
+      !listed ? stranger : (world_.Chance(35) ? scene_.operators.back() : scene_.operators.front());
   std::string jws = Signed(key, event);
   if (world_.Chance(10)) jws = Spoilt(jws);
   if (world_.Chance(10)) jws = Cut(jws);

@@ -148,7 +148,8 @@ Duration Swarm::Bound() const {
 }
 
 // In a swarm that has lost nodes for good, an operator lowers the quorum. A finished node that is
-// away is lost, too: nothing makes it check in again.
+// away is lost, too: nothing makes it check in again. So is one that has left with its final model,
+// when a restored ledger has forgotten that end.
 void Swarm::HelpQuorum() {
   if (AllEnded() || !checker_.ok()) return;
   storm_.BoundLiars();
@@ -157,7 +158,8 @@ void Swarm::HelpQuorum() {
   bool lost = false;
   for (const auto& sl : scene_.sls) {
     const Node* const node = contract == nullptr ? nullptr : contract->Find(sl->name());
-    const bool gone = node != nullptr && !node->present && node->kind != NodeKind::kTrainer;
+    const bool away = node != nullptr && !node->present && node->kind != NodeKind::kTrainer;
+    const bool gone = away || sl->ended();
     lost = lost || gone || sl->refused();
     usable += gone || sl->refused() ? 0U : 1U;
   }
