@@ -15,6 +15,11 @@ constexpr Duration kRefusalLinger =
     500ms;  // for the answer to arrive before the connection is reset
 constexpr Duration kLogEvery = 1s;
 
+// Time since an origin of its own: only spans of it are looked at.
+Instant BookNow() {
+  return Instant(std::chrono::duration_cast<Duration>(MomentNow().time_since_epoch()));
+}
+
 class Connection {
  public:
   Connection(Stream& stream, const std::string& peer, const ConnectionContext& context)
@@ -136,7 +141,7 @@ void Serve(UniqueFd socket, const std::string& peer, const ConnectionContext& co
                                      options.idle_timeout, context.stop);
   if (!stream.ok()) {
     if (absl::IsCancelled(stream.status())) return;
-    context.book.Refuse(peer, StableCode(stream.status()), std::string(stream.status().message()));
+    context.book.RefuseHandshake(peer, stream.status());
     return;
   }
   Connection connection(**stream, peer, context);
@@ -171,6 +176,22 @@ void ServerBook::Refuse(const std::string& peer, const std::string& code, std::s
   } else {
     log_.Warning("refused {}: {}: {}", peer, code, why);
   }
+}
+
+void ServerBook::RefuseHandshake(const std::string& peer, const Status& why) {
+  const std::string code = StableCode(why);
+  const std::string text(why.message());
+  {
+    const std::scoped_lock lock(mutex_);
+    refused_peers_.Add(peer.substr(0, peer.rfind(':')), code, text, BookNow());
+  }
+  Refuse(peer, code, text);
+}
+
+HttpServer::Refused ServerBook::refused_peers(Duration span) const {
+  const Instant now = BookNow();
+  const std::scoped_lock lock(mutex_);
+  return {refused_peers_.Since(now - span), now};
 }
 
 HttpServerCounters ServerBook::counters() const {

@@ -26,7 +26,10 @@ class ServerBook {
   // Counts all, logs each reason once a second: whoever is refused must not be able to fill the
   // disk.
   void Refuse(const std::string& peer, const std::string& code, std::string_view why);
+  // A handshake failed; `peer` is the address with its port.
+  void RefuseHandshake(const std::string& peer, const Status& why);
   [[nodiscard]] HttpServerCounters counters() const;
+  [[nodiscard]] HttpServer::Refused refused_peers(Duration span) const;
   [[nodiscard]] const Log& log() const { return log_; }
 
  private:
@@ -39,6 +42,7 @@ class ServerBook {
   std::atomic<std::uint64_t> requests_{0}, connections_{0}, bytes_in_{0}, bytes_out_{0};
   mutable std::mutex mutex_;
   std::map<std::string, Refusals> refused_;
+  RefusedPeers refused_peers_;
 };
 
 struct ConnectionContext {

@@ -60,8 +60,10 @@ Result<Endpoint> Endpoint::ParsePeer(std::string_view url, bool allow_loopback) 
   if (IsLinkLocal(endpoint.host))
     return absl::PermissionDeniedError(StrCat(url, ": link-local addresses are refused"));
   if (IsLoopback(endpoint.host) && !allow_loopback) {
-    return WithNext(absl::PermissionDeniedError(StrCat(url, ": loopback addresses are refused")),
-                    "give the node a --host-ip that others reach, or all nodes --allow-loopback");
+    return WithNext(
+        WithCode(absl::PermissionDeniedError(StrCat(url, ": loopback addresses are refused")),
+                 "loopback-address"),
+        "give the node a --host-ip that others reach, or all nodes --allow-loopback");
   }
   return endpoint;
 }

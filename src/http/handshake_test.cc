@@ -68,6 +68,10 @@ class HandshakeTest : public HttpsTest {
     EXPECT_TRUE(Get(client_party_).ok());  // Service goes on.
     EXPECT_EQ(AwaitRefused(code), 1U);
     EXPECT_EQ(server_->counters().requests, 1U);
+    const HttpServer::Refused refused = server_->refused_peers(3600s);
+    ASSERT_EQ(refused.peers.size(), 1U);
+    EXPECT_EQ(refused.peers[0].host, "127.0.0.1");
+    EXPECT_EQ(refused.peers[0].code, code);
   }
   // The server shows this state; our client must refuse it.
   void ExpectServerRefused(std::shared_ptr<const IdentityState> state, const std::string& code) {

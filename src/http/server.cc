@@ -204,5 +204,8 @@ Result<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpServerOptions& o
 void HttpServer::Stop() { impl_->Stop(); }
 std::uint16_t HttpServer::port() const { return impl_->port; }
 HttpServerCounters HttpServer::counters() const { return impl_->book.counters(); }
+HttpServer::Refused HttpServer::refused_peers(Duration span) const {
+  return impl_->book.refused_peers(span);
+}
 
 }  // namespace starling

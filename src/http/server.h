@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/result.h"
 #include "http/message.h"
+#include "http/refused_peers.h"
 #include "http/tls.h"
 
 namespace starling {
@@ -53,6 +54,13 @@ class HttpServer {
   void Stop();
   [[nodiscard]] std::uint16_t port() const;
   [[nodiscard]] HttpServerCounters counters() const;
+  // Peers whose handshake failed because of a certificate within the last `span`, and the time that
+  // it counts from.
+  struct Refused {
+    std::vector<RefusedPeer> peers;
+    Instant now;
+  };
+  [[nodiscard]] Refused refused_peers(Duration span) const;
 
  private:
   struct Impl;

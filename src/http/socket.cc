@@ -74,15 +74,20 @@ const sockaddr* Generic(const SocketAddress& address) {
   return reinterpret_cast<const sockaddr*>(&address.storage);
 }
 
+// Why a connection did not come about. Codes: connection-refused, unreachable.
+Status ConnectFailure(int error) {
+  return WithCode(absl::UnavailableError(ErrnoText(error)),
+                  error == ECONNREFUSED ? "connection-refused" : "unreachable");
+}
+
 Status ConnectOne(int fd, const SocketAddress& address, Moment until) {
   if (connect(fd, Generic(address), address.size) == 0) return absl::OkStatus();
-  if (errno != EINPROGRESS) return absl::UnavailableError(ErrnoText(errno));
-  RETURN_IF_ERROR(WaitReady(fd, POLLOUT, until));
+  if (errno != EINPROGRESS) return ConnectFailure(errno);
+  RETURN_IF_ERROR(WithCode(WaitReady(fd, POLLOUT, until), "unreachable"));
   int error = 0;
   socklen_t size = sizeof error;
   if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
-  if (error != 0) return absl::UnavailableError(ErrnoText(error));
-  return absl::OkStatus();
+  return error == 0 ? absl::OkStatus() : ConnectFailure(error);
 }
 
 }  // namespace
@@ -131,7 +136,8 @@ Result<std::vector<SocketAddress>> Resolve(const std::string& host, std::uint16_
   std::unique_lock lock(lookup->mutex);
   if (!lookup->done.wait_until(lock, stop, until, [&] { return lookup->answer.has_value(); })) {
     if (stop.stop_requested()) return absl::CancelledError(StrCat(host, ": stopped"));
-    return absl::DeadlineExceededError(StrCat(host, ": the name lookup takes too long"));
+    return WithCode(absl::DeadlineExceededError(StrCat(host, ": the name lookup takes too long")),
+                    "unknown-host");
   }
   return *lookup->answer;
 }
