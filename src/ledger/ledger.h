@@ -47,6 +47,9 @@ class Ledger {
   // At most kCopyEntriesMax at once. What does not follow (position, running head, a time before
   // the one in front of it) is InvalidArgument, and then nothing was copied.
   virtual Status Copy(std::span<const LedgerRecord> records) = 0;
+  // Whether an append could begin now: another process may hold a lock on the file
+  // (FailedPrecondition, code ledger-locked). Waits for it as long as an append does.
+  virtual Status CheckWritable() { return absl::OkStatus(); }
   // In order, from position `from` (≥ 0) on; none when the log ends before it.
   [[nodiscard]] virtual Result<std::vector<LedgerRecord>> Read(
       std::int64_t from, const LedgerReadOptions& options) const = 0;

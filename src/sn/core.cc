@@ -28,6 +28,7 @@ Result<std::unique_ptr<SnCore>> SnCore::Open(const SnCoreOptions& options, const
   std::unique_ptr<SnCore> core(new SnCore(options, deps));
   const std::scoped_lock lock(core->mutex_);
   RETURN_IF_ERROR(Annotate(core->ReloadLocked(), "replaying the ledger"));
+  core->ShowHealthLocked();
   return core;
 }
 
@@ -336,17 +337,21 @@ Status SnCore::CommitLocked() {
     // The replay has seen entries that are not in the ledger: take it back to what is.
     const Status reloaded = ReloadLocked();
     broken_ = reloaded.ok() ? status : reloaded;
+    ShowHealthLocked();
+    const std::string next = NextStep(status);
     return WithNext(
         WithCode(Annotate(absl::UnavailableError(status.message()), "appending to the ledger"),
                  "ledger-unavailable"),
-        "look at the disk of the SN; the same entries can be sent again");
+        next.empty() ? "look at the disk of the SN; the same entries can be sent again" : next);
   }
-  broken_ = absl::OkStatus();
+  if (grows) broken_ = absl::OkStatus();  // Only an append shows that appends work again.
+  ShowHealthLocked();
   committed_ = replay_.place();
   const LedgerEnd end = deps_.ledger.End();
   if (end.position != committed_.position.value() || end.head != committed_.head) {
     broken_ = absl::DataLossError("the ledger and its replay have come apart");
     deps_.log.Error("{}", ErrorLine(broken_, "sn"));
+    ShowHealthLocked();
     return broken_;
   }
   const std::shared_ptr<const Snapshot> before = deps_.feed.Current();
@@ -392,9 +397,29 @@ std::optional<Instant> SnCore::wake_at() const {
   return wake_at_;
 }
 
+void SnCore::ShowHealthLocked() {
+  Status health = hold_.ok() ? broken_ : hold_;
+  const Instant now = deps_.clock.Now();
+  shown_.With([&](Shown& shown) {
+    if (shown.health.ok() || health.ok()) shown.since = now;
+    shown.health = std::move(health);
+  });
+}
+
 Status SnCore::health() const {
+  return shown_.With([](const Shown& shown) { return shown.health; });
+}
+
+Instant SnCore::unhealthy_since() const {
+  return shown_.With([](const Shown& shown) { return shown.since; });
+}
+
+void SnCore::CheckLedger() {
+  const Status writable = deps_.ledger.CheckWritable();
   const std::scoped_lock lock(mutex_);
-  return hold_.ok() ? broken_ : hold_;
+  const bool locked = StableCode(broken_) == "ledger-locked";
+  if (broken_.ok() || (writable.ok() && locked)) broken_ = writable;
+  ShowHealthLocked();
 }
 
 }  // namespace starling

@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mailbox.h"
 #include "crypto/ed25519.h"
 #include "identity/spiffe_id.h"
 #include "ledger/ledger.h"
@@ -113,8 +114,12 @@ class SnCore {
   void OnTime();
   void OnProbe(ProbeId id, const ProbeAnswer& answer);
   [[nodiscard]] std::optional<Instant> wake_at() const;
-  // OK, or why nothing can be appended now.
+  // OK, or why nothing can be appended now, and since when. Waits for no append.
   [[nodiscard]] Status health() const;
+  [[nodiscard]] Instant unhealthy_since() const;
+  // Looks whether the ledger could be written to, and remembers the answer for health(): a lock
+  // that another process holds is known before anybody appends. May block for two seconds.
+  void CheckLedger();
 
  private:
   SnCore(const SnCoreOptions& options, const Deps& deps)
@@ -141,6 +146,7 @@ class SnCore {
   Status FlushLocked();
   Status CommitLocked();
   void PublishLocked();
+  void ShowHealthLocked();
   void LogChangesLocked(const LedgerState& before) const;
 
   const SnCoreOptions options_;
@@ -159,6 +165,12 @@ class SnCore {
   Instant held_since_{};
   bool halted_ = false;
   std::optional<UpstreamWait> upstream_wait_;
+  // What health() answers: an append may hold mutex_ for as long as the disk takes.
+  struct Shown {
+    Status health;
+    Instant since;
+  };
+  Guarded<Shown> shown_;
 };
 
 }  // namespace starling

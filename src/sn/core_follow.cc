@@ -133,6 +133,7 @@ Result<Place> SnCore::Take(std::span<const LedgerRecord> records, Trust trust) {
   // Durable before anybody sees it.
   if (const Status status = deps_.ledger.Copy(records); !status.ok()) {
     broken_ = status;
+    ShowHealthLocked();
     return Refuse(Annotate(absl::UnavailableError(status.message()), "copying the ledger"),
                   "ledger-unavailable", "look at the disk of this SN");
   }
@@ -151,12 +152,14 @@ void SnCore::Hold(Status why) {
   if (halted_) return;
   if (hold_.ok()) held_since_ = deps_.clock.Now();
   hold_ = std::move(why);
+  ShowHealthLocked();
 }
 
 void SnCore::Release() {
   const std::scoped_lock lock(mutex_);
   if (halted_ || hold_.ok()) return;
   hold_ = absl::OkStatus();
+  ShowHealthLocked();
   DecideAndCommitLocked();
   if (deps_.on_decided) deps_.on_decided();
 }
@@ -166,6 +169,7 @@ void SnCore::Halt(Status why) {
   if (std::exchange(halted_, true)) return;
   hold_ = std::move(why);
   held_since_ = deps_.clock.Now();
+  ShowHealthLocked();
   deps_.log.Error("{}", ErrorLine(hold_, "sn"));
   DecideAndCommitLocked();
 }

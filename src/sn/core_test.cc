@@ -33,8 +33,10 @@ class WatchedLedger final : public Ledger {
   bool WaitFor(std::int64_t position, Duration span, const std::stop_token& stop) const override {
     return inner_->WaitFor(position, span, stop);
   }
+  Status CheckWritable() override { return writable; }
   int appends = 0;
   bool fail_next = false;
+  Status writable;
 
  private:
   std::unique_ptr<Ledger> inner_;
@@ -264,6 +266,33 @@ TEST_F(CoreTest, AFailedWriteIsTakenBackAndCanBeRepeated) {
   ASSERT_TRUE(Post(entry).ok());
   EXPECT_TRUE(core_->health().ok());
   EXPECT_EQ(End().position.value(), before.position.value() + 1);
+}
+
+TEST_F(CoreTest, ALockedLedgerIsKnownBeforeAnybodyAppends) {
+  ledger_.writable = WithCode(absl::FailedPreconditionError("locked"), "ledger-locked");
+  core_->CheckLedger();
+  EXPECT_EQ(StableCode(core_->health()), "ledger-locked");
+  const Instant since = core_->unhealthy_since();
+  clock_.Advance(3s);
+  core_->OnTime();  // Nothing to append: this shows nothing.
+  core_->CheckLedger();
+  EXPECT_EQ(StableCode(core_->health()), "ledger-locked");
+  EXPECT_EQ(core_->unhealthy_since(), since);
+  ledger_.writable = absl::OkStatus();
+  core_->CheckLedger();
+  EXPECT_TRUE(core_->health().ok());
+}
+
+TEST_F(CoreTest, AFullDiskIsNotForgottenBeforeAnAppendHasWorked) {
+  Enrol(a_);
+  const std::string entry = a_.CheckIn(End(), 0);
+  ledger_.fail_next = true;
+  ASSERT_FALSE(Post(entry).ok());
+  core_->OnTime();
+  core_->CheckLedger();
+  EXPECT_FALSE(core_->health().ok());
+  ASSERT_TRUE(Post(entry).ok());
+  EXPECT_TRUE(core_->health().ok());
 }
 
 TEST_F(CoreTest, ClosesAtTheGraceWithoutTheRest) {

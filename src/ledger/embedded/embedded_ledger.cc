@@ -34,7 +34,11 @@ Status FromSqlite(sqlite3* connection, const std::string& path) {
     return WithNext(WithCode(absl::ResourceExhaustedError(text), "disk-full"),
                     "free space on this disk; nothing was appended");
   if (code == SQLITE_BUSY || code == SQLITE_LOCKED)
-    return WithCode(absl::FailedPreconditionError(text), "ledger-locked");
+    return WithNext(WithCode(absl::FailedPreconditionError(
+                                 StrCat(text, ": another process holds a lock on this file")),
+                             "ledger-locked"),
+                    "end the program that has it open (a backup, a database browser: fuser names "
+                    "it); appends go on by themselves");
   if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB)
     return WithCode(absl::DataLossError(text), "ledger-altered");
   return absl::UnavailableError(text);
@@ -242,6 +246,13 @@ class EmbeddedLedger final : public Ledger {
     sqlite3_reset(select_.get());
     if (!status.ok()) return status;
     return out;
+  }
+
+  Status CheckWritable() override {
+    const std::scoped_lock write(write_mutex_);
+    RETURN_IF_ERROR(broken_);
+    RETURN_IF_ERROR(Execute(writer_.get(), "BEGIN IMMEDIATE", path_));
+    return Execute(writer_.get(), "ROLLBACK", path_);
   }
 
   LedgerEnd End() const override {

@@ -267,6 +267,24 @@ TEST_F(EmbeddedLedgerTest, ARowOfAnotherShapeIsNamed) {
   }
 }
 
+TEST_F(EmbeddedLedgerTest, ALockOfAnotherProgramIsNamedAndPasses) {
+  Fill();
+  auto ledger = OpenEmbeddedLedger(path_, clock_);
+  ASSERT_TRUE(ledger.ok()) << ledger.status();
+  EXPECT_EQ((*ledger)->CheckWritable(), absl::OkStatus());
+  sqlite3* other = nullptr;
+  ASSERT_EQ(sqlite3_open(path_.c_str(), &other), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(other, "BEGIN EXCLUSIVE", nullptr, nullptr, nullptr), SQLITE_OK);
+  const Status locked = (*ledger)->CheckWritable();
+  EXPECT_EQ(StableCode(locked), "ledger-locked");
+  EXPECT_HAS(std::string(locked.message()), "another process holds a lock");
+  EXPECT_HAS(NextStep(locked), "fuser");
+  EXPECT_EQ(StableCode((*ledger)->Append(std::vector<std::string>{"x"}).status()), "ledger-locked");
+  ASSERT_EQ(sqlite3_exec(other, "ROLLBACK", nullptr, nullptr, nullptr), SQLITE_OK);
+  sqlite3_close(other);
+  EXPECT_EQ((*ledger)->CheckWritable(), absl::OkStatus());
+}
+
 TEST_F(EmbeddedLedgerTest, WhatIsBeforeTheDamageIsSalvaged) {
   Fill();
   const auto before = ReadEmbeddedLedger(path_);
