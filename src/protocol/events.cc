@@ -103,7 +103,10 @@ void Put(const NodeRevoked& e, Json& j) {
   j["name"] = e.name.value();
   j["claim"] = ClaimJson(e.claim);
 }
-void Put(const NodeAway& e, Json& j) { j["name"] = e.name.value(); }
+void Put(const NodeAway& e, Json& j) {
+  j["name"] = e.name.value();
+  if (!e.why.empty()) j["why"] = e.why;
+}
 void Put(const CheckedIn& e, Json& j) {
   j["round"] = e.round.value();
   j["update"] = RootText(e.update);
@@ -201,9 +204,12 @@ Result<Event> TakeNodeRevoked(const Json& j) {
   return Event{e};
 }
 Result<Event> TakeNodeAway(const Json& j) {
-  RETURN_IF_ERROR(Only(j, {"name"}));
+  RETURN_IF_ERROR(Only(j, {"name", "why"}));
   NodeAway e;
   ASSIGN_OR_RETURN(e.name, GetNode(j, "name"));
+  if (Has(j, "why")) {
+    ASSIGN_OR_RETURN(e.why, GetString(j, "why", kAwayWhyMax));
+  }
   return Event{e};
 }
 Result<Event> TakeCheckedIn(const Json& j) {

@@ -102,7 +102,9 @@ struct NodeRevoked {
 };
 struct NodeAway {
   NodeName name;
+  std::string why = {};  // for people, may be ""; at most kAwayWhyMax bytes
 };
+inline constexpr std::size_t kAwayWhyMax = 1000;
 struct CheckinReport {  // for people; replay ignores it
   std::optional<double> norm, loss, metric, base_loss, base_metric;
   std::uint64_t train_ms = 0;

@@ -260,6 +260,7 @@ Why Enrol(LedgerState& state, const Context& context, Contract& contract,
   node.weight = claim.weight;
   node.may_lead = claim.may_lead;
   node.present = true;
+  node.away_why.clear();
   return {};
 }
 
@@ -270,6 +271,7 @@ Why Away(Contract& contract, const Author& author, const NodeAway& event) {
   if (!author.is_sn() && author.node != event.name) return Reason::kOnlyOfItself;
   if (!node->second.present) return {Reason::kAwayAlready, event.name.value()};
   node->second.present = false;
+  node->second.away_why = event.why;
   if (contract.FindMember(event.name) != nullptr) contract.grounds.insert(event.name);
   return {};
 }

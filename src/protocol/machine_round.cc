@@ -147,6 +147,7 @@ Why CheckIn(Contract& contract, const NodeName& author, const CheckedIn& event) 
   node.checkin = event.update;
   node.train_ms = event.report.train_ms;
   node.present = true;
+  node.away_why.clear();
   return {};
 }
 
@@ -161,6 +162,7 @@ Why Finish(Contract& contract, const NodeName& author, const NodeFinished& event
   node.snapshot = event.update;
   node.checkin.reset();
   node.present = true;
+  node.away_why.clear();
   contract.someone_finished = true;
   return {};
 }
@@ -215,6 +217,8 @@ Why Reopen(Contract& contract, const RoundReopened& event) {
     if (node == contract.nodes.end()) continue;  // Revoked meanwhile.
     node->second.checkin.reset();
     node->second.present = false;
+    node->second.away_why =
+        StrCat("round ", contract.round.value(), " was opened again without it");
   }
   OpenAgain(contract);
   contract.attempt = AttemptId{contract.attempt.value() + 1};

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "crypto/json.h"
 #include "protocol/state.h"
+#include "protocol/waiting.h"
 
 namespace starling {
 
@@ -24,14 +25,18 @@ inline constexpr std::uint64_t kDoublingsMax = 6;
   return d * (std::int64_t{1} << std::min(attempt.value(), kDoublingsMax));
 }
 
+inline constexpr std::size_t kTroublesMax = 8;
+
 struct Progress {
   RoundId round;
   AttemptId attempt;
   Phase phase = Phase::kCollecting;
-  std::uint64_t done_bytes = 0;        // of the merge under way
-  std::vector<NodeName> waiting_for;   // sources that it cannot go on without
-  std::optional<RoundId> training_on;  // the round for which its program trains now
-  std::uint64_t training_ms = 0;       // and for how long it has
+  std::uint64_t done_bytes = 0;              // of the merge under way
+  std::vector<NodeName> waiting_for;         // sources that it cannot go on without
+  std::optional<RoundId> training_on;        // the round for which its program trains now
+  std::uint64_t training_ms = 0;             // and for how long it has
+  std::vector<Trouble> troubles;             // of its own: its disk, its program; kTroublesMax
+  std::optional<std::int64_t> time_unix_ms;  // its clock when it answered
   friend bool operator==(const Progress&, const Progress&) = default;
 };
 
@@ -50,7 +55,8 @@ struct Probe {
 };
 struct ProbeAnswer {
   std::optional<Progress> progress;  // none: it failed
-  std::string why;                   // in words, when it failed: "connection refused"
+  std::string why;                   // in words, when it failed: "its port is closed: …"
+  std::string next = {};             // and what a person can do about it
   [[nodiscard]] bool answered() const { return progress.has_value(); }
 };
 
@@ -59,5 +65,8 @@ struct ProbeAnswer {
 [[nodiscard]] Result<Progress> ParseProgress(const Json& json);
 // What the answer to a probe's request says; an error of the transport is a failed probe.
 [[nodiscard]] ProbeAnswer ProbeAnswerOf(const Result<Json>& answer);
+// The same at an SN, whose clock showed `now` when the answer came: a node whose clock is off has
+// that among its troubles.
+[[nodiscard]] ProbeAnswer ProbeAnswerOf(const Result<Json>& answer, UtcTime now);
 
 }  // namespace starling

@@ -22,7 +22,11 @@ TEST(ProgressTest, TravelsAsJson) {
   Progress training = Merging();
   training.training_on = RoundId{4};
   training.training_ms = 12'345;
-  for (const Progress& progress : {Merging(), training, Progress{}}) {
+  Progress troubled = Merging();
+  troubled.troubles = {{"the disk is full", "make room"},
+                       {"the program is stopped", "let it go on"}};
+  troubled.time_unix_ms = 1'700'000'000'000;
+  for (const Progress& progress : {Merging(), training, troubled, Progress{}}) {
     const Result<Progress> back = ParseProgress(ProgressJson(progress));
     ASSERT_TRUE(back.ok()) << back.status();
     EXPECT_EQ(*back, progress);
@@ -37,7 +41,10 @@ TEST(ProgressTest, AnAnswerOfAnotherShapeIsAFailedProbe) {
                                                  {"phase", "resting"},
                                                  {"done_bytes", 0.5},
                                                  {"waiting_for", {"b", "no name!"}},
-                                                 {"training_on", true}}) {
+                                                 {"training_on", true},
+                                                 {"troubles", "none"},
+                                                 {"troubles", {{{"what", "no next"}}}},
+                                                 {"time_unix_ms", "now"}}) {
     Json json = ProgressJson(Merging());
     json[member] = value;
     const ProbeAnswer answer = ProbeAnswerOf(json);
@@ -47,10 +54,29 @@ TEST(ProgressTest, AnAnswerOfAnotherShapeIsAFailedProbe) {
   EXPECT_TRUE(ProbeAnswerOf(ProgressJson(Merging())).answered());
 }
 
-TEST(ProgressTest, ATransportsErrorIsAFailedProbe) {
-  const ProbeAnswer answer = ProbeAnswerOf(absl::UnavailableError("connection refused"));
+TEST(ProgressTest, ATransportsErrorIsAFailedProbeWithTheNextStep) {
+  const ProbeAnswer answer = ProbeAnswerOf(
+      WithCode(absl::UnavailableError("c:1: Connection refused"), "connection-refused"));
   EXPECT_FALSE(answer.answered());
-  EXPECT_EQ(answer.why, "connection refused");
+  EXPECT_EQ(answer.why, "its port is closed: c:1: Connection refused");
+  EXPECT_THAT(answer.next, HasSubstr("open its port"));
+}
+
+TEST(ProgressTest, AClockThatIsOffIsATroubleOfThatNode) {
+  const UtcTime now = FromUnixMs(1'700'000'000'000);
+  Progress progress = Merging();
+  progress.troubles = {{"the disk is full", "make room"}};
+  for (const std::int64_t ahead_ms : {3'600'000, -3'600'000, 1000, 0}) {
+    progress.time_unix_ms = UnixMs(now) + ahead_ms;
+    const ProbeAnswer answer = ProbeAnswerOf(ProgressJson(progress), now);
+    ASSERT_TRUE(answer.answered());
+    const std::size_t more = ahead_ms / 1000 / 60 == 0 ? 0 : 1;
+    ASSERT_EQ(answer.progress->troubles.size(), 1 + more) << ahead_ms;
+    const std::string expected = more == 1 ? "its clock is 3600 s " : "the disk is full";
+    EXPECT_THAT(answer.progress->troubles[0].what, HasSubstr(expected));
+  }
+  progress.time_unix_ms.reset();  // An older node does not say.
+  EXPECT_EQ(ProbeAnswerOf(ProgressJson(progress), now).progress->troubles.size(), 1U);
 }
 
 }  // namespace

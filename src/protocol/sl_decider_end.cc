@@ -39,7 +39,8 @@ void SlDecider::LeaveEarly(const Turn& turn) {
   if (turn.me.present && turn.contract.phase != Phase::kDone) {
     // Until the log has it; the driver bounds this wait.
     if (MaySay(Word::kAway, RoundId{0}, AttemptId{0}, Digest{}, turn.now))
-      turn.effects.emplace_back(AppendEffect{NodeAway{config_.name}});
+      turn.effects.emplace_back(
+          AppendEffect{NodeAway{config_.name, "its program ended before its training did"}});
     return;
   }
   Exit("the program ended before its training did", false, turn.effects);

@@ -79,7 +79,7 @@ void SlDecider::Return(const Turn& turn) {
     if (LostSnapshot(turn.me) && turn.contract.phase == Phase::kCollecting &&
         MaySay(Word::kAway, turn.contract.round, turn.contract.attempt, Digest{}, turn.now)) {
       // Every round would have to be merged twice because of it.
-      turn.effects.emplace_back(AppendEffect{NodeAway{config_.name}});
+      turn.effects.emplace_back(AppendEffect{NodeAway{config_.name, "its update is lost"}});
     }
     return;
   }

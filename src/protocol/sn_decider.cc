@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 #include "base/text.h"
 #include "protocol/machine.h"
@@ -49,6 +50,30 @@ Duration SnDecider::Wait(const Turn& turn) const {
   return before * kRankStep;
 }
 
+// Since when nodes are away and why, as far as this SN knows.
+void SnDecider::RememberGone(const Turn& turn) {
+  Memory& memory = turn.memory;
+  std::erase_if(memory.gone, [&](const auto& item) {
+    const Node* const node = turn.contract.Find(item.first);
+    return node == nullptr || node->present;
+  });
+  for (const auto& [name, node] : turn.contract.nodes) {
+    if (node.present || memory.gone.contains(name)) continue;
+    const auto view = memory.nodes.find(name);
+    const bool failed = view != memory.nodes.end() && view->second.fails > 0;
+    Gone gone{turn.now, node.away_why};
+    if (failed) {
+      gone.since = view->second.first_fail;
+      const std::string& found = view->second.trouble.what;
+      if (gone.why.empty())
+        gone.why = found;
+      else if (gone.why != found.substr(0, kAwayWhyMax))
+        StrAppend(&gone.why, "; ", found);
+    }
+    memory.gone[name] = std::move(gone);
+  }
+}
+
 // Brings the memory to what the log shows now.
 void SnDecider::Look(const Turn& turn, const SnOptions& options) {
   const Contract& contract = turn.contract;
@@ -68,6 +93,7 @@ void SnDecider::Look(const Turn& turn, const SnOptions& options) {
     memory.since = turn.now;
     memory.steps = Steps{};
   }
+  RememberGone(turn);
   // A node that is away, gone, or has come anew from elsewhere is judged afresh.
   std::erase_if(memory.nodes, [&](const auto& item) {
     const Node* const node = contract.Find(item.first);
@@ -88,6 +114,7 @@ SnTodo SnDecider::Decide(const LedgerState& state, Instant now) {
     else
       Collecting(turn);
     Watch(turn);
+    TellTroubles(turn);
   }
   // Probes of nodes that have gone, or come anew, tell nothing any more.
   std::erase_if(asked_, [&](const auto& item) {

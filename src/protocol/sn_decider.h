@@ -74,8 +74,10 @@ class SnDecider {
     std::optional<Instant> heard;  // the newest result
     std::uint32_t fails = 0;       // in a row
     Instant first_fail;
-    std::optional<Progress> progress;  // of the newest result
-    std::string url;                   // another one: the node has come anew
+    std::optional<Progress> progress;       // of the newest result
+    Trouble trouble;                        // why the newest one failed
+    std::optional<Instant> troubled_since;  // since it tells of troubles of its own
+    std::string url;                        // another one: the node has come anew
   };
   // What was begun in this phase of this attempt.
   struct Steps {
@@ -84,6 +86,10 @@ class SnDecider {
     std::optional<Instant> trouble_since;  // since the merge cannot end
     std::optional<Instant> said;           // the newest append for this step
     std::set<NodeName> training;           // expected beside the others: they train for this round
+  };
+  struct Gone {
+    Instant since;
+    std::string why;  // "" when nobody knows
   };
   struct Memory {
     Position instance{-1};
@@ -94,6 +100,7 @@ class SnDecider {
     Steps steps;
     std::map<NodeName, NodeView> nodes;
     std::map<NodeName, Instant> away_said;
+    std::map<NodeName, Gone> gone;  // enrolled nodes that are away
     Duration grace{};
     std::optional<RoundId> measured;              // the newest round in `intervals`
     std::deque<std::vector<Duration>> intervals;  // of the last rounds
@@ -110,6 +117,7 @@ class SnDecider {
 
   // sn_decider.cc
   static void Look(const Turn& turn, const SnOptions& options);
+  static void RememberGone(const Turn& turn);
   [[nodiscard]] Duration Wait(const Turn& turn) const;  // by this SN's rank
   static void WakeAt(const Turn& turn, Instant at);
   static bool MaySay(const Turn& turn);
@@ -123,6 +131,8 @@ class SnDecider {
   [[nodiscard]] std::vector<NodeName> SilentOf(const Turn& turn,
                                                const std::set<NodeName>& names) const;
   void Watch(const Turn& turn);
+  void TellTroubles(const Turn& turn) const;
+  static void TellGone(const Turn& turn);
   [[nodiscard]] std::optional<Duration> AwayAfter(const Turn& turn, const Node& node) const;
   // sn_decider_close.cc
   void Collecting(const Turn& turn);

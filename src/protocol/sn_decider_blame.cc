@@ -10,10 +10,8 @@ namespace {
 
 // From the first accusation to the reopening: others may name the same node, and probes answer.
 constexpr Duration kReopenAfter = 1s;
-// A merge that is silent for so many stall timeouts is looked at: its SLs should have spoken.
-constexpr std::int64_t kStallsBeforeWatch = 3;
 constexpr Duration kSuspectEvery = 5s;
-constexpr Duration kAnsweringEvery = 10s;
+constexpr Duration kAnsweringEvery = 5s;
 constexpr std::uint64_t kManyAccused = 2;  // of one accuser, and all of them answer
 
 bool Present(const Contract& contract, const NodeName& name) {
@@ -70,7 +68,7 @@ std::set<NodeName> Outvoted(const Contract& contract, bool ties_too) {
   return out;
 }
 
-std::string NamesText(const std::set<NodeName>& names) {
+std::string SetText(const std::set<NodeName>& names) {
   std::string text;
   for (const NodeName& name : names) StrAppend(&text, text.empty() ? "" : ", ", name.value());
   return text;
@@ -79,8 +77,7 @@ std::string NamesText(const std::set<NodeName>& names) {
 std::string AccusationsText(const Contract& contract) {
   std::string text;
   for (const auto& [author, on] : contract.stalls) {
-    StrAppend(&text, "; ", author.value(), " cannot go on with ",
-              NamesText({on.begin(), on.end()}));
+    StrAppend(&text, "; ", author.value(), " cannot go on with ", NamesText(on));
   }
   return text;
 }
@@ -112,8 +109,7 @@ void SnDecider::Merging(const Turn& turn) {
   steps.trouble_since.reset();
   turn.todo.waiting.push_back(std::move(waiting));
   // The SLs of P name who holds them up. When none of them does, perhaps none of them is left.
-  const Instant watch =
-      turn.memory.since + Doubled(options_.stall_timeout * kStallsBeforeWatch, contract.attempt);
+  const Instant watch = turn.memory.since + Doubled(options_.stall_timeout, contract.attempt);
   if (turn.now < watch) {
     if (options_.probe) WakeAt(turn, watch);
     return;
@@ -176,11 +172,11 @@ void SnDecider::Reopen(const Turn& turn) {
   if (votes.size() > 1) {
     std::string sides;
     for (const auto& [root, names] : votes)
-      StrAppend(&sides, sides.empty() ? "" : "; ", ShortText(root), " by ", NamesText(names));
+      StrAppend(&sides, sides.empty() ? "" : "; ", ShortText(root), " by ", SetText(names));
     turn.todo.notices.push_back(
         {contract.name, StrCat("round ", contract.round.value(),
                                ": the participants have computed different models (", sides,
-                               "); it goes on without ", NamesText(out))});
+                               "); it goes on without ", SetText(out))});
   }
   const RoundReopened reopened{contract.round, contract.attempt, {out.begin(), out.end()}};
   Contract after = contract;

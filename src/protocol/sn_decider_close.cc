@@ -15,8 +15,12 @@ constexpr std::size_t kRoundsMeasured = 20;
 constexpr std::uint32_t kFailsForMissing = 2;  // then it is no longer expected
 constexpr Duration kMissingAgain = 1s;
 constexpr Duration kSuspectEvery = 5s;
-constexpr Duration kAnsweringEvery = 10s;
-constexpr Duration kQuietEvery = 60s;  // while nobody waits: a node may be gone for good
+constexpr Duration kAnsweringEvery = 5s;
+// While nobody waits for them nodes are asked as well, as one may be gone for good or in need of
+// help: each every 5 s to 60 s, so that there are at most ten questions a second.
+constexpr Duration kQuietMin = 5s;
+constexpr Duration kQuietMax = 60s;
+constexpr Duration kQuietEach = 100ms;
 
 bool Trains(const Node* node) {
   return node != nullptr && node->present && node->kind == NodeKind::kTrainer;
@@ -108,12 +112,6 @@ std::vector<NodeName> WorstOf(const Contract& contract, const std::set<NodeName>
   std::stable_sort(worst.begin(), worst.end(),
                    [&](const NodeName& a, const NodeName& b) { return times(a) > times(b); });
   return worst;
-}
-
-std::string NamesText(const std::vector<NodeName>& names) {
-  std::string text;
-  for (const NodeName& name : names) StrAppend(&text, text.empty() ? "" : ", ", name.value());
-  return text;
 }
 
 std::string SilentText(const std::vector<NodeName>& silent) {
@@ -233,14 +231,18 @@ void SnDecider::WaitForQuorum(const Turn& turn, const std::vector<Member>& ready
                               const std::set<NodeName>& missing, const std::string& why) {
   const Contract& contract = turn.contract;
   if (contract.nodes.empty() && contract.rules.members.empty()) return;  // Nobody to wait for.
+  const Duration quiet = std::clamp<Duration>(
+      kQuietEach * static_cast<std::int64_t>(contract.nodes.size()), kQuietMin, kQuietMax);
+  std::set<NodeName> on = missing;
   for (const auto& [name, node] : contract.nodes) {
     const bool awaited = !ready.empty() && Trains(&node) && !node.checkin;
-    AskEvery(turn, name, awaited ? kAnsweringEvery : kQuietEvery, kSuspectEvery);
+    AskEvery(turn, name, awaited ? kAnsweringEvery : quiet, kSuspectEvery);
+    if (!node.present && node.kind == NodeKind::kTrainer) on.insert(name);
   }
   const std::vector<NodeName> silent = SilentOf(turn, missing);
   turn.todo.waiting.push_back(
       {contract.name,
-       {missing.begin(), missing.end()},
+       {on.begin(), on.end()},
        StrCat("round ", contract.round.value(), " waits for check-ins: ", ready.size(),
               " here, quorum ", contract.rules.min_peers.value_or(1), SilentText(silent)),
        turn.memory.since,
@@ -249,6 +251,7 @@ void SnDecider::WaitForQuorum(const Turn& turn, const std::vector<Member>& ready
               "training"),
        silent,
        std::nullopt});
+  TellGone(turn);
 }
 
 // Takes out of `missing` who does not answer twice, and asks the others now and then. Answers
@@ -296,7 +299,8 @@ void SnDecider::Close(const Turn& turn) {
   Contract at_close = contract;
   for (const NodeName& name : OnlyInTheWay(contract)) {
     at_close.nodes.at(name).present = false;
-    turn.todo.appends.push_back({contract.name, NodeAway{name}});
+    turn.todo.appends.push_back(
+        {contract.name, NodeAway{name, "it was removed from this round more than once"}});
   }
   turn.todo.appends.push_back({contract.name, RoundClosed{contract.round, contract.attempt,
                                                           Affordable(at_close, unwanted)}});

@@ -175,7 +175,7 @@ TEST(SnAway, ATrainerThatKeepsTheEndOpenHasAMinute) {
   s.Round({"a", "b"});
   ASSERT_EQ(s.story.Finish("a", FinishMode::kActive), "");
   s.dead = {"b"};
-  EXPECT_EQ(s.Within(70s), "");  // It was heard at the beginning, and asked again after 10 s.
+  EXPECT_EQ(s.Within(65s), "");  // It was heard at the beginning, and asked again after 5 s.
   EXPECT_EQ(s.Within(10s), "away b");
   EXPECT_EQ(s.Within(0s), "close r1 a0");  // The closing round.
 }

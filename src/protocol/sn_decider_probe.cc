@@ -12,8 +12,9 @@ constexpr Duration kProbeLost = kProbeLimit + 500ms;
 constexpr std::uint32_t kFailsForAway = 3;
 constexpr Duration kAwayAfter = 10s;
 constexpr Duration kSuspectEvery = 5s;
-constexpr Duration kAnsweringEvery = 10s;
+constexpr Duration kAnsweringEvery = 5s;
 constexpr Duration kSayAwayAgain = 5s;
+constexpr std::size_t kTroublesTold = 20;  // of one training
 
 }  // namespace
 
@@ -21,10 +22,15 @@ void SnDecider::Heard(NodeView& view, const ProbeAnswer& answer, Instant now) {
   view.asked_id.reset();
   view.heard = now;
   view.progress = answer.progress;
+  if (!answer.answered() || answer.progress->troubles.empty())
+    view.troubled_since.reset();
+  else if (!view.troubled_since)
+    view.troubled_since = now;
   if (answer.answered()) {
     view.fails = 0;
     return;
   }
+  view.trouble = {answer.why, answer.next};
   if (view.fails++ == 0) view.first_fail = now;
 }
 
@@ -44,7 +50,8 @@ void SnDecider::Expire(Memory& memory, Instant now) {
   for (auto& [name, view] : memory.nodes) {
     if (!view.asked_id || now < view.asked + kProbeLost) continue;
     asked_.erase(*view.asked_id);
-    Heard(view, ProbeAnswer{std::nullopt, "no answer"}, now);
+    const Trouble silent = SilentTrouble();
+    Heard(view, ProbeAnswer{std::nullopt, silent.what, silent.next}, now);
   }
 }
 
@@ -147,12 +154,53 @@ void SnDecider::Watch(const Turn& turn) {
         WakeAt(turn, said->second + kSayAwayAgain);
       } else if (!speaks) {  // What is said already may remove it, too.
         turn.memory.away_said[name] = turn.now;
-        turn.todo.appends.push_back({contract.name, NodeAway{name}});
+        turn.todo.appends.push_back(
+            {contract.name, NodeAway{name, view.trouble.what.substr(0, kAwayWhyMax)}});
         continue;
       }
     }
     AskEvery(turn, name, kAnsweringEvery,
              view.fails < kFailsForAway || after ? kSuspectEvery : kAnsweringEvery);
+  }
+}
+
+// What probes have shown to be wrong, one line a node.
+void SnDecider::TellTroubles(const Turn& turn) const {
+  std::size_t told = 0;
+  const auto tell = [&](const NodeName& name, const Trouble& trouble, Instant since) {
+    if (told++ >= kTroublesTold) return;
+    turn.todo.waiting.push_back({turn.contract.name,
+                                 {name},
+                                 StrCat(name.value(), ": ", trouble.what),
+                                 since,
+                                 trouble.next,
+                                 {},
+                                 std::nullopt,
+                                 true});
+  };
+  if (!options_.probe) return;
+  for (const auto& [name, view] : turn.memory.nodes) {
+    if (view.fails > 0) tell(name, view.trouble, view.first_fail);
+    if (view.fails > 0 || !view.progress || !view.troubled_since) continue;
+    for (const Trouble& trouble : view.progress->troubles)
+      tell(name, trouble, *view.troubled_since);
+  }
+}
+
+// Who is missing from the quorum because it is away.
+void SnDecider::TellGone(const Turn& turn) {
+  std::size_t told = 0;
+  for (const auto& [name, gone] : turn.memory.gone) {
+    if (told++ >= kTroublesTold) return;
+    turn.todo.waiting.push_back(
+        {turn.contract.name,
+         {name},
+         StrCat(name.value(), " is away", gone.why.empty() ? "" : StrCat(": ", gone.why)),
+         gone.since,
+         "start it again, and it comes back by itself",
+         {},
+         std::nullopt,
+         true});
   }
 }
 

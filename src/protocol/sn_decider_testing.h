@@ -105,7 +105,7 @@ class Sn {
         ++it;
         continue;
       }
-      decider.OnProbe(it->first, {std::nullopt, "silent"}, now);
+      decider.OnProbe(it->first, {std::nullopt, "silent", "look at it"}, now);
       it = failing_.erase(it);
     }
   }

@@ -31,6 +31,7 @@ struct Node {
   std::optional<Digest> snapshot;  // kind snapshot: the update it keeps offering
   std::optional<Digest> checkin;
   std::uint64_t train_ms = 0;  // of its newest check-in: for the SNs' choices, no part of the state
+  std::string away_why;        // why it is away, where somebody said: for people, no part either
 };
 
 // One member of P, frozen at the close. `update` is none for an inactive node.

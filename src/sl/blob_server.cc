@@ -244,10 +244,11 @@ HttpResponse BlobServer::Progress(const RouteMatch& match) const {
   }
   const Result<std::uint64_t> instance = ParseNumber(match.parameters.at("instance"));
   if (!instance.ok()) return ProblemResponse(instance.status());
-  const std::optional<starling::Progress> progress = deps_.board.ProgressNow(deps_.clock.Now());
+  std::optional<starling::Progress> progress = deps_.board.ProgressNow(deps_.clock.Now());
   if (contract == nullptr || !progress ||
       contract->instance.value() != static_cast<std::int64_t>(*instance))
     return ProblemResponse(absl::NotFoundError("no such training here"));
+  progress->time_unix_ms = UnixMs(deps_.clock.UtcNow());
   return JsonResponse(ProgressJson(*progress));
 }
 

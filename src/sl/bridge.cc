@@ -200,6 +200,16 @@ Result<std::unique_ptr<Bridge>> Bridge::Listen(const std::string& socket_path,
   return std::unique_ptr<Bridge>(new Bridge(std::move(impl)));
 }
 
+int Bridge::peer_pid() const {
+  const std::scoped_lock lock(impl_->mutex);
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (!impl_->program.valid() ||
+      getsockopt(impl_->program.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
+    return 0;
+  return peer.pid;
+}
+
 bool Bridge::Send(const Json& frame) { return impl_->Write(EncodeFrame(frame), -1, -1); }
 bool Bridge::SendWithFds(const Json& frame, int first_fd, int second_fd) {
   return impl_->Write(EncodeFrame(frame), first_fd, second_fd);

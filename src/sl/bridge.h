@@ -32,6 +32,8 @@ class Bridge {
 
   // False when no program is connected or the write fails: the reader then reports BridgeClosed.
   bool Send(const Json& frame);
+  // The process at the other end; 0 when none is connected, or when it is in another namespace.
+  [[nodiscard]] int peer_pid() const;
   bool SendWithFds(const Json& frame, int first_fd, int second_fd);
 
  private:

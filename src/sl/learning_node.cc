@@ -164,6 +164,12 @@ Result<int> RunLearningNode(const LearningNodeConfig& given, const LearningNodeD
                                 config.program_grace,
                                 [&loop](ProgramEnd end) { loop.Post(LoopEvent{std::move(end)}); }));
   }
+  loop.WatchProgram([&program, &bridge]() -> std::optional<int> {
+    if (program != nullptr) {
+      if (const std::optional<int> stopped = program->StoppedProcess()) return stopped;
+    }
+    return StoppedProcess(bridge->peer_pid());  // One behind a shell, or beside us.
+  });
   return loop.Run(stop);
 }
 

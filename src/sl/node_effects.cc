@@ -20,6 +20,10 @@ constexpr Duration kFetchSayEvery = 5s;
 void NodeLoop::Perform(std::vector<SlEffect> effects) {
   for (SlEffect& effect : effects) {
     if (exit_ || failure_) return;
+    if (held_again_) {
+      held_.push_back(std::move(effect));
+      continue;
+    }
     std::visit([this](auto&& each) { Do(std::forward<decltype(each)>(each)); }, std::move(effect));
   }
 }

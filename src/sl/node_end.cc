@@ -69,7 +69,7 @@ void NodeLoop::ProgramFailed(const Status& why) {
       parts_.deps.log.Error("  {}", Printable(line, 500));
   }
   parts_.deps.log.Error("{}", ErrorLine(why, "starling sl"));
-  SayAway();
+  SayAway(std::string(why.message()));
   exit_ = program_end_ && program_end_->exit_code != 0 ? program_end_->exit_code : 1;
 }
 
@@ -79,17 +79,17 @@ void NodeLoop::Fail(Status why) {
   failure_ = std::move(why);
   failing_until_ = parts_.deps.clock.Now() + parts_.config.program_grace;
   transfer_ = {};
-  SayAway();
+  SayAway(std::string(failure_->message()));
 }
 
-// Tells the others that this node leaves before the end, if it takes part at all.
-void NodeLoop::SayAway() {
+// Tells the others that this node leaves before the end and why, if it takes part at all.
+void NodeLoop::SayAway(const std::string& why) {
   const Contract* const now = contract();
   const Node* const me = now == nullptr ? nullptr : now->Find(NodeName{parts_.config.name});
   if (me == nullptr || !me->present || now->phase == Phase::kDone ||
       !(me->key == parts_.key.public_key()))
     return;
-  Do(AppendEffect{NodeAway{NodeName{parts_.config.name}}});
+  Do(AppendEffect{NodeAway{NodeName{parts_.config.name}, Printable(why, kLastWordsMax)}});
   link_->Flush(kAwayWithin);
 }
 

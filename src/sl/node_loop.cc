@@ -8,12 +8,11 @@
 
 #include "base/check.h"
 #include "base/text.h"
-#include "sl/wait_line.h"
 
 namespace starling {
 namespace {
 
-constexpr Duration kIdleWait = 3600s;
+constexpr Duration kLookEvery = 1s;     // at this node's own troubles
 constexpr Duration kHeaderWithin = 3s;  // to ask another node for its header, for a message
 constexpr int kStopped = 143;           // what a shell says of SIGTERM
 constexpr std::uint64_t kHashInParallelFrom = std::uint64_t{16} << 20;
@@ -82,7 +81,7 @@ Result<int> NodeLoop::Run(const std::stop_token& stop) {
                  *std::move(event));
     } else if (stop.stop_requested()) {
       parts_.deps.log.Info("stopping: this node leaves the training");
-      SayAway();
+      SayAway("it was stopped");
       exit_ = over_ ? 0 : kStopped;
     }
     if (!exit_) Tick(parts_.deps.clock.Now());
@@ -96,12 +95,13 @@ Result<int> NodeLoop::Run(const std::stop_token& stop) {
 }
 
 Duration NodeLoop::NextWait(Instant now) const {
-  Duration wait = kIdleWait;
+  Duration wait = kLookEvery;
   const auto until = [&](const std::optional<Instant>& at) {
     if (at) wait = std::min(wait, std::max(Duration::zero(), *at - now));
   };
   until(next_word_);
   until(failing_until_);
+  until(held_again_);
   if (trouble_) until(trouble_->again);
   if (claim_.stored) until(claim_.again);
   if (decider_) until(decider_->wake_at());
@@ -115,46 +115,18 @@ void NodeLoop::Tick(Instant now) {
   }
   ResolveTrouble(now);
   SendClaimAgainIfLost(now);
+  PerformHeld(now);
+  LookAtTroubles(now);
+  SayTroubles(now);
   if (next_word_ && now >= *next_word_) SayWait(now);
   if (decider_ && decider_->wake_at() && now >= *decider_->wake_at())
     Perform(decider_->OnTime(state(), now));
   const Contract* const at = contract();
-  parts_.board.SetProgress(
-      decider_ && at != nullptr ? decider_->ProgressNow(at->instance, state(), now) : std::nullopt,
-      now);
+  std::optional<Progress> progress =
+      decider_ && at != nullptr ? decider_->ProgressNow(at->instance, state(), now) : std::nullopt;
+  if (progress) progress->troubles = TroublesToTell();
+  parts_.board.SetProgress(std::move(progress), now);
   UpdateReadiness(now);
-}
-
-std::string NodeLoop::WaitText(Instant now) const {
-  if (const std::string trouble = link_->Trouble(); !trouble.empty())
-    return StrCat(trouble, "; next: asked again, every few seconds");
-  if (!disk_trouble_.empty())
-    return StrCat("the disk: ", disk_trouble_, "; next: tried again every second; make room");
-  const std::optional<Waiting> waiting =
-      decider_ ? decider_->WaitingNow(state(), now) : std::nullopt;
-  return waiting ? WaitLine(*waiting, now, parts_.deps.clock.UtcNow()) : "";
-}
-
-void NodeLoop::SayWait(Instant now) {
-  next_word_ = now + parts_.config.word_every;
-  const std::string text = WaitText(now);
-  if (text.empty()) return;
-  parts_.deps.log.Info("{}", text);
-  if (program_waits_) static_cast<void>(bridge_->Send(WaitingFrame(text)));
-}
-
-void NodeLoop::UpdateReadiness(Instant now) {
-  HealthState& health = parts_.health;
-  const auto say = [&](const std::string& component, const std::string& trouble) {
-    if (trouble.empty()) return health.SetReady(component);
-    health.SetWaiting(component, trouble);
-  };
-  say("sn", link_->Trouble());
-  say("program", program_opened_ ? "" : "waiting for the training program to open its session");
-  say("disk", disk_trouble_);
-  // To wait for others is no fault of this node.
-  const std::string waiting = program_waits_ || answered_over_ ? WaitText(now) : "";
-  health.SetReady("training", waiting);
 }
 
 // --- the program ---

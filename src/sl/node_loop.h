@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -78,6 +79,8 @@ class NodeLoop {
   void FromBridge(BridgeEvent event);
   // These are made after the loop, as they send it mail.
   void Connect(SnLink& link, Bridge& bridge, AsyncRequests& probes);
+  // How to find a process of the training program that is stopped (SIGSTOP); asked once a second.
+  void WatchProgram(std::function<std::optional<int>()> stopped_process);
   [[nodiscard]] Result<int> Run(const std::stop_token& stop);
 
  private:
@@ -139,7 +142,6 @@ class NodeLoop {
   void Do(const KeepEffect& effect);
   void Do(const StoreUpdateEffect& effect);
   void Do(const DropUpdateEffect& effect);
-  void Do(const RememberEffect& effect);
   void Do(const ProbeEffect& effect);
   void Do(const ExitEffect& effect);
   void SendEnrolment();
@@ -152,6 +154,18 @@ class NodeLoop {
   [[nodiscard]] const Contract* contract() const;
   [[nodiscard]] Duration NextWait(Instant now) const;
   void Tick(Instant now);
+  // What is wrong with this node itself (node_troubles.cc).
+  struct OwnTrouble {
+    Trouble trouble;
+    Instant since;
+  };
+  void LookAtTroubles(Instant now);
+  void SayTroubles(Instant now);
+  [[nodiscard]] std::vector<Trouble> TroublesToTell() const;
+  [[nodiscard]] std::string SentenceOf(const OwnTrouble& own, Instant now) const;
+  [[nodiscard]] std::string TroubleText(const std::string& component, Instant now) const;
+  void PerformHeld(Instant now);
+  void Do(const RememberEffect& effect);
   // What this node waits for, "" when for nothing.
   [[nodiscard]] std::string WaitText(Instant now) const;
   void SayWait(Instant now);
@@ -165,7 +179,7 @@ class NodeLoop {
   void ProgramEnded();
   // The program's end is the reason; its exit code is passed on.
   void ProgramFailed(const Status& why);
-  void SayAway();
+  void SayAway(const std::string& why);
   void WriteResult();
   void LeaveIfOver();
 
@@ -199,7 +213,13 @@ class NodeLoop {
   std::optional<OfferedUpdate> update_;
   std::uint64_t update_keep_ = 0;  // number of its keep job
   NeededModels needed_;
-  std::string disk_trouble_;          // why the disk refuses what is to be kept
+  std::string disk_trouble_;                    // why the disk refuses what is to be kept
+  std::string home_trouble_;                    // … and home.json
+  std::vector<SlEffect> held_;                  // wait for home.json, in order
+  std::optional<Instant> held_again_;           // when it is tried again
+  std::map<std::string, OwnTrouble> troubles_;  // by component of /readyz
+  std::function<std::optional<int>()> stopped_process_;
+  Instant trouble_word_{};            // when the log says the next word of them
   std::optional<Digest> arena_root_;  // what the merged arena holds, and its leaves
   std::shared_ptr<const LeafList> arena_leaves_;
   std::atomic<bool> arena_is_base_{false};  // for the norm, on the bridge's thread
@@ -218,13 +238,13 @@ class NodeLoop {
   std::optional<Digest> fetch_wanted_;  // a sealed model to fetch once the arena is free
   // A merge that failed or is not proven here. It is tried again while its attempt is open; the
   // log may say in a moment that the round is over anyway.
-  struct Trouble {
+  struct MergeTrouble {
     MergeJob job;
     Status why;
     std::optional<MergeOutcome> outcome;  // M, when only its audit is missing
     Instant again;
   };
-  std::optional<Trouble> trouble_;
+  std::optional<MergeTrouble> trouble_;
   Duration merge_pause_{};
   // The merge that the log shows, for the line that a round gets.
   struct OpenMerge {

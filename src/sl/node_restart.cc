@@ -64,14 +64,6 @@ void NodeLoop::GoBackForProgram() {
   Perform(decider_->OnStarted(state(), parts_.deps.clock.Now()));
 }
 
-void NodeLoop::Do(const RememberEffect& effect) {
-  const Status written =
-      effect.instance ? WriteHome(parts_.config.state_dir, {session_->contract, *effect.instance,
-                                                            session_->weight, session_->stated})
-                      : RemoveHome(parts_.config.state_dir);
-  if (!written.ok()) Fail(written);
-}
-
 Status NodeLoop::MakeArenas(std::shared_ptr<const Layout> layout) {
   auto session = std::make_shared<Session>(*session_);
   session->arenas.layout = std::move(layout);

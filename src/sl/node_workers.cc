@@ -40,7 +40,7 @@ void NodeLoop::MergeFailed(const MergeDone& done, const Status& why) {
     return Fail(Annotate(why, StrCat("round ", done.job.round.value())));
   const Instant now = parts_.deps.clock.Now();
   merge_pause_ = std::clamp(merge_pause_ * 2, kMergePauseFirst, kMergePauseMax);
-  trouble_ = Trouble{done.job, why, std::nullopt, now + merge_pause_};
+  trouble_ = MergeTrouble{done.job, why, std::nullopt, now + merge_pause_};
   if (done.outcome.ok() && failures.front().why != StallWhy::kRoot)
     trouble_->outcome = *done.outcome;
   if (IsOpen(done.job)) {
@@ -66,7 +66,7 @@ void NodeLoop::ResolveTrouble(Instant now) {
     MergeJob job = std::exchange(trouble_, std::nullopt)->job;
     return StartMerge(std::move(job));
   }
-  const Trouble trouble = *std::exchange(trouble_, std::nullopt);
+  const MergeTrouble trouble = *std::exchange(trouble_, std::nullopt);
   const Contract* const at = contract();
   if (at != nullptr && trouble.outcome) {
     const Digest* const sealed = at->roots.Find(trouble.job.round);

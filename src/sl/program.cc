@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "base/errno.h"
+#include "base/fs.h"
 #include "base/owned.h"
 #include "base/spawn.h"
 #include "base/text.h"
@@ -25,6 +26,7 @@ namespace {
 
 constexpr std::size_t kLinesKept = 20;
 constexpr std::size_t kLineMax = 1000;
+constexpr std::size_t kStatBytesMax = 4096;
 
 struct Pipe {
   UniqueFd read_end;
@@ -130,6 +132,24 @@ void Program::Impl::Watch() {
   }
   ended.notify_all();
   on_end(std::move(end));
+}
+
+std::optional<int> StoppedProcess(int pid) {
+  if (pid <= 0) return std::nullopt;
+  // "123 (name) T …", where the name may hold anything.
+  const Result<std::string> stat = ReadFile(StrCat("/proc/", pid, "/stat"), kStatBytesMax);
+  if (!stat.ok()) return std::nullopt;
+  const std::size_t name_end = stat->rfind(')');
+  if (name_end == std::string::npos || name_end + 2 >= stat->size()) return std::nullopt;
+  const char state = (*stat)[name_end + 2];
+  return state == 'T' || state == 't' ? std::optional(pid) : std::nullopt;
+}
+
+std::optional<int> Program::StoppedProcess() const {
+  // Between its reaping and has_ended its number may name another process for a moment, which is
+  // not stopped as a rule; the next look is a second later.
+  const std::scoped_lock lock(impl_->mutex);
+  return impl_->has_ended ? std::nullopt : starling::StoppedProcess(impl_->pid);
 }
 
 Program::Program(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +21,10 @@ struct ProgramEnd {
   std::vector<std::string> last_lines;  // of both outputs, at most 20
 };
 
+// `pid`, when that process is stopped; nothing for 0, for one that is not there or not of our
+// namespace. Any thread.
+[[nodiscard]] std::optional<int> StoppedProcess(int pid);
+
 class Program {
  public:
   // `on_end` runs once, on the program's own watcher thread.
@@ -29,6 +34,8 @@ class Program {
       std::function<void(ProgramEnd)> on_end);
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
+  // Its process, when that is stopped (SIGSTOP, a debugger) and so does nothing. Any thread.
+  [[nodiscard]] std::optional<int> StoppedProcess() const;
   ~Program();  // SIGTERM, then SIGKILL to its group after the grace; joins.
 
  private:

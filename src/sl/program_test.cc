@@ -1,7 +1,12 @@
 #include "sl/program.h"
 
+#include <unistd.h>
+
+#include <chrono>
 #include <csignal>
+#include <functional>
 #include <future>
+#include <thread>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -95,6 +100,41 @@ TEST(Program, WhoDoesNotEndWhenAskedIsKilledAfterTheGrace) {
   program->reset();
 
   EXPECT_NE(promise.get_future().get().signal, 0);
+}
+
+// Looks until the process is as `stopped` says; a limit for hanging only.
+bool Becomes(bool stopped, const std::function<std::optional<int>()>& look) {
+  const auto until = std::chrono::steady_clock::now() + 60s;
+  while (look().has_value() != stopped) {
+    if (std::chrono::steady_clock::now() > until) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+TEST(Program, AStoppedProcessIsNamedAndOneThatGoesOnIsNot) {
+  std::promise<ProgramEnd> promise;
+  Result<std::unique_ptr<Program>> program =
+      Program::Start({"/bin/sh", "-c", "kill -STOP $$; sleep 600"}, {}, 60s,
+                     [&](ProgramEnd ended) { promise.set_value(std::move(ended)); });
+  ASSERT_TRUE(program.ok()) << program.status();
+  const auto look = [&] { return (*program)->StoppedProcess(); };
+
+  ASSERT_TRUE(Becomes(true, look));
+  const int pid = *look();
+  EXPECT_EQ(StoppedProcess(pid), pid);
+  ASSERT_EQ(kill(pid, SIGCONT), 0);
+  EXPECT_TRUE(Becomes(false, look));
+  ASSERT_EQ(kill(pid, SIGKILL), 0);
+  EXPECT_EQ(promise.get_future().get().signal, SIGKILL);
+  EXPECT_EQ(look(), std::nullopt);
+}
+
+TEST(Program, AProcessThatIsNotThereIsNotAStoppedOne) {
+  EXPECT_EQ(StoppedProcess(0), std::nullopt);
+  EXPECT_EQ(StoppedProcess(-1), std::nullopt);
+  EXPECT_EQ(StoppedProcess(getpid()), std::nullopt);
+  EXPECT_EQ(StoppedProcess(1 << 30), std::nullopt);
 }
 
 }  // namespace

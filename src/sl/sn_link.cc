@@ -37,8 +37,9 @@ Status SplitLedger(const Endpoint& sn, const Place& theirs, const Digest& ours) 
 bool IsPassing(const Status& status) {
   const std::string code = StableCode(status);
   return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ||
-         absl::IsResourceExhausted(status) || absl::IsInternal(status) || code == "seen-ahead" ||
-         code == "bad-answer";
+         absl::IsResourceExhausted(status) || absl::IsInternal(status) ||
+         // A certificate that one side refuses: it is replaced, or a clock is set.
+         absl::IsUnauthenticated(status) || code == "seen-ahead" || code == "bad-answer";
 }
 
 // The end of the log after what was sent; a position that is not one reads as the beginning.
@@ -65,6 +66,7 @@ struct SnLink::Impl {
   // The SN numbered `failed` does not do; the next one is tried, by both threads.
   void Failed(std::size_t failed, const Status& why);
   void Works();
+  void NoteClock(const Json& answer);
   void Pause(Duration& pause, const std::stop_token& stop);
   [[nodiscard]] const Endpoint& Sn(std::size_t number) const {
     return options.sns[number % options.sns.size()];
@@ -87,8 +89,11 @@ struct SnLink::Impl {
   std::deque<Outgoing> queue;  // the front one is being sent
   Place place;                 // newest entry read
   std::string node;            // Starling-Node
-  std::string trouble = "waiting for the first answer of the SN";
-  bool end_told = false;  // by a LedgerNews; the tail's thread only
+  std::string trouble =
+      "waiting for the first answer of the SN; next: it is asked again every few "
+      "seconds";
+  std::chrono::milliseconds ahead{0};  // this node's clock, of the SN's
+  bool end_told = false;               // by a LedgerNews; the tail's thread only
   std::optional<UtcTime> trouble_since;
   std::jthread tail;  // last: they use what is above
   std::jthread sender;
@@ -96,17 +101,20 @@ struct SnLink::Impl {
 
 void SnLink::Impl::Failed(std::size_t failed, const Status& why) {
   // The other thread may have gone on already.
-  static_cast<void>(current.compare_exchange_strong(failed, failed + 1));
+  std::size_t expected = failed;
+  static_cast<void>(current.compare_exchange_strong(expected, failed + 1));
   std::string line;
   {
     const std::scoped_lock lock(mutex);
     if (!trouble_since) trouble_since = clock.UtcNow();
-    line = StrCat("no answer from the SN since ", FormatLocalTime(*trouble_since), ": ",
-                  std::string(why.message()));
+    const starling::Trouble words = TroubleOf(why);
+    line = StrCat("no answer from the SN ", Sn(failed).Url(), " since ",
+                  FormatLocalTime(*trouble_since), ": ", words.what,
+                  "; next: asked again every few seconds; ", words.next);
     if (line == trouble) return;
     trouble = line;
   }
-  log.Warning("{}; next: {}", line, Sn(current.load()).Url());
+  log.Warning("{}", line);
 }
 
 void SnLink::Impl::Works() {
@@ -128,10 +136,11 @@ Result<LedgerNews> SnLink::Impl::AskForNews(const Endpoint& sn, const Place& at,
   ClientRequest request;
   request.target = StrCat("/v1/entries?from=", from, "&wait=", Millis(options.poll));
   AddHeaders(request);
-  request.idle_timeout = options.poll + 10s;
+  request.idle_timeout = options.poll + options.slack;
   const Result<Json> answer = client.DoJson(sn, request, stop);
   if (StableCode(answer.status()) == "seen-ahead") return AskAhead(sn, at, answer.status(), stop);
   RETURN_IF_ERROR(answer.status());
+  NoteClock(*answer);
   ASSIGN_OR_RETURN(LedgerPage page, ParseLedgerPage(*answer, from));
   if (!page.records.empty() &&
       page.records.front().head != NextHead(at.head, page.records.front().entry)) {
@@ -148,6 +157,15 @@ Result<LedgerNews> SnLink::Impl::AskForNews(const Endpoint& sn, const Place& at,
   const std::int64_t last =
       page.records.empty() ? at.position.value() : page.records.back().position;
   return LedgerNews{std::move(page.records), last >= page.final_end.position};
+}
+
+// An answer leaves the SN the moment it is made, so the clocks can be compared by it.
+void SnLink::Impl::NoteClock(const Json& answer) {
+  const Result<std::uint64_t> theirs = GetUint(answer, "now_unix_ms");
+  if (!theirs.ok()) return;  // An older SN.
+  const std::chrono::milliseconds off(UnixMs(clock.UtcNow()) - static_cast<std::int64_t>(*theirs));
+  const std::scoped_lock lock(mutex);
+  ahead = off;
 }
 
 // The SN's next entry does not follow our last one: it has another head there, which is a split, or
@@ -305,6 +323,11 @@ std::string SnLink::Seen() const {
 void SnLink::SetNode(std::string node) {
   const std::scoped_lock lock(impl_->mutex);
   impl_->node = std::move(node);
+}
+
+std::optional<starling::Trouble> SnLink::clock_trouble() const {
+  const std::scoped_lock lock(impl_->mutex);
+  return ClockTrouble("the clock here", impl_->ahead, "the SN's");
 }
 
 std::string SnLink::Trouble() const {

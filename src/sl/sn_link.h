@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "http/client.h"
 #include "ledger/ledger.h"
 #include "protocol/ids.h"
+#include "protocol/waiting.h"
 #include "sl/kept_log.h"
 
 namespace starling {
@@ -45,7 +47,10 @@ using SnEvent = std::variant<LedgerNews, SnRefusal, SnEnrolled, EnrolAgain, SnIg
 
 struct SnLinkOptions {
   std::vector<Endpoint> sns;  // at least one
-  Duration poll = 20s;        // how long one tail request waits at the SN
+  // How long one tail request waits at the SN, and how much longer for its answer: an SN that is
+  // silent is known to be within their sum.
+  Duration poll = 4s;
+  Duration slack = 4s;
   Duration retry_first = 100ms;
   Duration retry_max = 5s;
   std::string url;              // where an SN that lacks entries may ask this SL for them
@@ -69,8 +74,10 @@ class SnLink {
   [[nodiscard]] std::string Seen() const;
   // Who asks, for LIST NODES at the SN: "<training>/<node>".
   void SetNode(std::string node);
-  // "" while the SN answers; else what is wrong and since when.
+  // "" while the SN answers; else what is wrong, since when, and what happens next.
   [[nodiscard]] std::string Trouble() const;
+  // The clock here and that of the SN are too far apart; nothing while they are not.
+  [[nodiscard]] std::optional<starling::Trouble> clock_trouble() const;
 
  private:
   struct Impl;

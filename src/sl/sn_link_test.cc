@@ -31,10 +31,13 @@ class ShownLog {
     for (std::size_t i = from; i < entries_.size(); ++i) shown.push_back(entries_[i]);
     const Json end = {{"position", static_cast<std::int64_t>(entries_.size()) - 1},
                       {"head", HexOf(head_)}};
-    return {{"end", end},
-            {"final", {{"position", final_position}, {"head", HexOf(head_)}}},
-            {"entries", shown}};
+    Json answer = {{"end", end},
+                   {"final", {{"position", final_position}, {"head", HexOf(head_)}}},
+                   {"entries", shown}};
+    if (now_unix_ms_) answer["now_unix_ms"] = *now_unix_ms_;
+    return answer;
   }
+  void SetNow(UtcTime now) { now_unix_ms_ = UnixMs(now); }
   void Alter(std::size_t position, const char* field, Json value) {
     entries_[position][field] = std::move(value);
   }
@@ -45,6 +48,7 @@ class ShownLog {
  private:
   std::vector<Json> entries_;
   Digest head_{};
+  std::optional<std::int64_t> now_unix_ms_;  // an older SN does not say
 };
 
 class SnLinkTest : public HttpsTest {
@@ -141,6 +145,28 @@ TEST_F(SnLinkTest, HandsOnTheLogThatItHasVerified) {
   EXPECT_EQ(records[1].entry, "second");
   EXPECT_EQ(link_->Trouble(), "");
   EXPECT_EQ(link_->Seen(), StrCat("1:", HexOf(records[1].head)));
+}
+
+TEST_F(SnLinkTest, AClockThatIsAnHourOffTheSnsIsNoticed) {
+  log_.SetNow(clock_.UtcNow() - 3600s);
+  Connect();
+  static_cast<void>(Next());
+
+  const std::optional<Trouble> trouble = link_->clock_trouble();
+
+  ASSERT_TRUE(trouble.has_value());
+  EXPECT_THAT(trouble->what, HasSubstr("the clock here is 3600 s ahead of the SN's"));
+}
+
+TEST_F(SnLinkTest, AClockThatAgreesOrIsNotToldIsNoTrouble) {
+  Connect();
+  static_cast<void>(Next());
+  EXPECT_FALSE(link_->clock_trouble().has_value());
+  link_.reset();
+  log_.SetNow(clock_.UtcNow() - 1s);
+  Connect();
+  static_cast<void>(Next());
+  EXPECT_FALSE(link_->clock_trouble().has_value());
 }
 
 TEST_F(SnLinkTest, AnSnThatTalksNonsenseIsAskedAgain) {

@@ -238,7 +238,8 @@ Result<HttpResponse> SnApi::GetEntries(const RouteMatch& match) {
                                 : end;
   return JsonResponse({{"end", PlaceJson(end)},
                        {"final", PlaceJson(final_place)},
-                       {"entries", EntriesJson(records, notes)}});
+                       {"entries", EntriesJson(records, notes)},
+                       {"now_unix_ms", UnixMs(deps_.clock.UtcNow())}});
 }
 
 HttpResponse SnApi::GetNodes() {
@@ -356,7 +357,13 @@ HttpResponse SnApi::GetStatus() const {
   Json answer = {{"sn", options_.self.name},
                  {"end", PlaceJson(snapshot->end)},
                  {"uptime_ms", Millis(deps_.clock.Now() - started_.now)},
-                 {"contracts", std::move(contracts)}};
+                 {"contracts", std::move(contracts)},
+                 {"troubles", Json::array()}};
+  if (deps_.troubles) {
+    const Moment moment{deps_.clock.Now(), deps_.clock.UtcNow()};
+    for (const Waiting& trouble : deps_.troubles())
+      answer["troubles"].push_back(WaitingJson(trouble, moment));
+  }
   if (follows()) {
     answer["follows"] = {{"sentinel", deps_.upstream.url()},
                          {"trouble", std::string(deps_.upstream.state().message())}};

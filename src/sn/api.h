@@ -49,6 +49,8 @@ class SnApi {
     // ours; `why` is what that request is answered.
     std::function<void(const ShownPlace&, const std::stop_token&)> on_ahead;
     std::function<void(const ShownPlace&, const Status& why, const std::stop_token&)> on_split;
+    // What is wrong with this SN itself; empty: nothing ever is.
+    std::function<std::vector<Waiting>()> troubles;
   };
   SnApi(SnApiOptions options, const Deps& deps);
   SnApi(const SnApi&) = delete;

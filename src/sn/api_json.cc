@@ -54,7 +54,8 @@ Json WaitingJson(const Waiting& waiting, const Moment& moment) {
   return {{"on", std::move(on)},
           {"what", waiting.what},
           {"since_unix_ms", UnixMs(moment.At(waiting.since))},
-          {"next", waiting.next}};
+          {"next", waiting.next},
+          {"trouble", waiting.trouble}};
 }
 
 Json ContractJson(const Contract& contract, const Snapshot& snapshot, const Moment& moment) {

@@ -9,12 +9,7 @@
 namespace starling {
 namespace {
 
-// "c and d" for people.
-std::string NamesText(const std::vector<NodeName>& names) {
-  std::string text;
-  for (const NodeName& name : names) StrAppend(&text, text.empty() ? "" : ", ", name.value());
-  return text;
-}
+constexpr std::size_t kLineMax = 2000;
 
 }  // namespace
 
@@ -59,8 +54,12 @@ HttpResponse SnHealth::Ready() const {
   }
   // Asked under the state's lock, so that SetStopping() knows that nobody uses the sources any
   // more.
-  const Status ledger = state_.With(
-      [](const State& state) { return state.sources.ledger ? state.sources.ledger() : Status(); });
+  const auto [ledger, since] = state_.With([&](const State& state) {
+    const Sources& sources = state.sources;
+    return std::pair(sources.ledger ? sources.ledger() : Status(),
+                     sources.ledger_since ? sources.ledger_since() : deps_.clock.Now());
+  });
+  const Moment moment{deps_.clock.Now(), utc};
   const std::shared_ptr<const Snapshot> snapshot = deps_.feed.Current();
   if (ledger.ok()) {
     StrAppend(&out, "ledger: ready, ", snapshot->end.position.value() + 1, " entries, head ",
@@ -69,8 +68,9 @@ HttpResponse SnHealth::Ready() const {
     all_ready = false;
     const std::string next = NextStep(ledger);
     StrAppend(&out, "ledger: ", Printable(std::string(ledger.message()), 500),
-              "; entries are refused; next: ",
-              next.empty() ? "it is tried again; look at the disk of this SN" : next, "\n");
+              "; entries are refused, since ", FormatUtc(moment.At(since)),
+              "; next: ", next.empty() ? "it is tried again; look at the disk of this SN" : next,
+              "\n");
   }
   const auto [upstream, upstream_line] = state_.With([](const State& state) {
     const Sources& sources = state.sources;
@@ -80,11 +80,17 @@ HttpResponse SnHealth::Ready() const {
   all_ready = all_ready && upstream.ok();
   if (!upstream_line.empty()) StrAppend(&out, "sentinel: ", Printable(upstream_line, 800), "\n");
   StrAppend(&out, "api: ready\n");
-  const Moment moment{deps_.clock.Now(), utc};
   for (const Waiting& waiting : snapshot->waiting) {
-    StrAppend(&out, "training ", waiting.contract.value(), ": ", waiting.what);
-    if (!waiting.on.empty()) StrAppend(&out, ", waits for ", NamesText(waiting.on));
-    StrAppend(&out, ", since ", FormatUtc(moment.At(waiting.since)), "; next: ", waiting.next,
+    StrAppend(&out, "training ", waiting.contract.value(), ": ",
+              Printable(WaitSentence(waiting, FormatUtc(moment.At(waiting.since))), kLineMax),
+              "\n");
+  }
+  const std::vector<Waiting> troubles = state_.With([](const State& state) {
+    return state.sources.troubles ? state.sources.troubles() : std::vector<Waiting>();
+  });
+  for (const Waiting& trouble : troubles) {
+    StrAppend(&out, "api: ",
+              Printable(WaitSentence(trouble, FormatUtc(moment.At(trouble.since))), kLineMax),
               "\n");
   }
   return TextResponse(out, all_ready ? 200 : 503);

@@ -26,9 +26,12 @@ class SnHealth {
   // What only exists once the node has started; empty functions answer nothing.
   struct Sources {
     std::function<Status()> ledger;
+    std::function<Instant()> ledger_since;  // since when it is as it is
     // Of a following SN: whether its sentinel answers, and the line that says so.
     std::function<Status()> upstream;
     std::function<std::string()> upstream_line;
+    // What is wrong with this SN beside its ledger: who cannot get in, and why.
+    std::function<std::vector<Waiting>()> troubles;
     std::function<HttpServerCounters()> api;
     std::function<std::map<std::string, std::uint64_t>()> refused;
   };

@@ -32,6 +32,8 @@ constexpr std::size_t kProbesAtOnce = 32;
 constexpr Duration kRecoverAgain = 1s;    // while somebody shows entries that nobody gives
 constexpr Duration kRecoverSilence = 5s;  // of a node that is asked for entries
 constexpr std::size_t kForwardBytesMax = std::size_t{1} << 20;
+constexpr Duration kRefusedLately = 15s;  // a node tries again every 5 s at least
+constexpr Duration kCheckLedgerEvery = 3s;
 constexpr std::size_t kKidDigits = 8;  // of the name that a key gives
 
 std::vector<std::string> OrDefault(std::vector<std::string> given,
@@ -86,6 +88,9 @@ class NetworkNode {
   void StartApi(const std::string& uuid);
   Result<std::string> LoadUuid();
   void Ask(const Probe& probe);
+  // Who cannot get in because of a certificate; and that with the ledger's trouble.
+  [[nodiscard]] std::vector<Waiting> RefusedNow() const;
+  [[nodiscard]] std::vector<Waiting> TroublesNow() const;
   [[nodiscard]] HttpResponse HandleApi(const HttpRequest& request, const std::stop_token& stop);
 
   const NetworkNodeConfig& config_;
@@ -124,8 +129,38 @@ void NetworkNode::Ask(const Probe& probe) {
   static_cast<void>(probes_->Ask(Endpoint::ParsePeer(probe.url, config_.allow_loopback),
                                  {.target = StrCat("/v1/progress/", probe.instance.value())},
                                  [this, id = probe.id](const Result<nlohmann::json>& answer) {
-                                   core_->OnProbe(id, ProbeAnswerOf(answer));
+                                   core_->OnProbe(id, ProbeAnswerOf(answer, deps_.clock.UtcNow()));
                                  }));
+}
+
+std::vector<Waiting> NetworkNode::RefusedNow() const {
+  const HttpServer::Refused refused = api_server_->refused_peers(kRefusedLately);
+  const Instant now = deps_.clock.Now();
+  std::vector<Waiting> troubles;
+  for (const RefusedPeer& peer : refused.peers) {
+    Trouble trouble = TroubleOf(WithCode(absl::UnauthenticatedError(peer.why), peer.code));
+    Waiting waiting;
+    waiting.what = StrCat("the peer ", peer.host, " cannot get in: ", trouble.what);
+    waiting.since = now - (refused.now - peer.first);
+    waiting.next = std::move(trouble.next);
+    waiting.trouble = true;
+    troubles.push_back(std::move(waiting));
+  }
+  return troubles;
+}
+
+std::vector<Waiting> NetworkNode::TroublesNow() const {
+  std::vector<Waiting> troubles = RefusedNow();
+  const Status ledger = core_->health();
+  if (ledger.ok()) return troubles;
+  Waiting waiting;
+  waiting.what = StrCat("the ledger: ", std::string(ledger.message()), "; entries are refused");
+  waiting.since = core_->unhealthy_since();
+  waiting.next = NextStep(ledger);
+  if (waiting.next.empty()) waiting.next = "it is tried again; look at the disk of this SN";
+  waiting.trouble = true;
+  troubles.insert(troubles.begin(), std::move(waiting));
+  return troubles;
 }
 
 HttpResponse NetworkNode::HandleApi(const HttpRequest& request, const std::stop_token& stop) {
@@ -278,7 +313,8 @@ void NetworkNode::StartApi(const std::string& uuid) {
       .operators = Policy(config_.operator_paths),
       .networks = Policy(config_.sn_paths),
       .self = {name_, config_.advertise_host, AdvertisedPort(), uuid, config_.sentinel}};
-  SnApi::Deps deps{deps_.clock, *ledger_, feed_, *core_, log_, {}, {}, {}};
+  SnApi::Deps deps{deps_.clock, *ledger_, feed_, *core_, log_, {}, {}, {}, {}};
+  deps.troubles = [this] { return TroublesNow(); };
   if (follower_) {
     deps.upstream = {[this](const HttpRequest& request, const std::stop_token& stop) {
                        return follower_->Forward(request, stop);
@@ -332,6 +368,8 @@ Status NetworkNode::Start(const std::stop_token& stop) {
   started_.store(true);
   SnHealth::Sources sources;
   sources.ledger = [this] { return core_->health(); };
+  sources.ledger_since = [this] { return core_->unhealthy_since(); };
+  sources.troubles = [this] { return RefusedNow(); };
   sources.api = [this] { return api_server_->counters(); };
   sources.refused = [this] { return api_->refused(); };
   if (follower_) {
@@ -350,7 +388,7 @@ Status NetworkNode::Start(const std::stop_token& stop) {
 
 Status NetworkNode::Run(const std::stop_token& stop) {
   WaitReporter reporter;
-  Instant recover_at{};
+  Instant recover_at{}, check_at{};
   core_->OnTime();  // What was left open when this SN went.
   while (!stop.stop_requested()) {
     const std::optional<Instant> wake_at = core_->wake_at();
@@ -365,8 +403,12 @@ Status NetworkNode::Run(const std::stop_token& stop) {
         news && !news->ok())
       return *news;
     for (const std::string& text :
-         reporter.Due(*feed_.Current(), {deps_.clock.Now(), deps_.clock.UtcNow()})) {
+         reporter.Due(*feed_.Current(), {deps_.clock.Now(), deps_.clock.UtcNow()}, TroublesNow())) {
       log_.Info("{}", text);
+    }
+    if (deps_.clock.Now() >= check_at) {
+      core_->CheckLedger();
+      check_at = deps_.clock.Now() + kCheckLedgerEvery;
     }
   }
   log_.Info("stopping");

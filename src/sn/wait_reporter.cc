@@ -12,27 +12,29 @@ constexpr Duration kPatience = 5s;
 
 }  // namespace
 
-std::vector<std::string> WaitReporter::Due(const Snapshot& snapshot, const Moment& moment) {
+std::vector<std::string> WaitReporter::Due(const Snapshot& snapshot, const Moment& moment,
+                                           const std::vector<Waiting>& own) {
   std::vector<std::string> lines;
-  std::map<ContractName, Instant> said;
-  for (const Waiting& waiting : snapshot.waiting) {
-    const auto before = said_.find(waiting.contract);
+  std::map<Key, Instant> said;
+  const auto look = [&](const Waiting& waiting) {
+    Key key{waiting.contract, ""};
+    if (waiting.trouble) key.second = waiting.on.empty() ? waiting.what : waiting.on[0].value();
+    if (said.contains(key)) return;
+    const auto before = said_.find(key);
     Instant due = waiting.since + kPatience;
     if (before != said_.end()) due = std::max(due, before->second + kPatience);
     if (moment.now < due) {
       if (before != said_.end()) said.insert(*before);
-      continue;
+      return;
     }
-    said[waiting.contract] = moment.now;
-    std::string on;
-    for (const NodeName& name : waiting.on) {
-      StrAppend(&on, on.empty() ? ", waits for " : ", ", name.value());
-    }
-    lines.push_back(StrCat("training ", waiting.contract.value(), ": ", waiting.what, on,
-                           ", since ", FormatLocalTime(moment.At(waiting.since)),
-                           "; next: ", waiting.next));
-  }
-  said_ = std::move(said);  // A training that waits no more starts afresh.
+    said[key] = moment.now;
+    const std::string of =
+        waiting.contract.value().empty() ? "" : StrCat("training ", waiting.contract.value(), ": ");
+    lines.push_back(StrCat(of, WaitSentence(waiting, FormatLocalTime(moment.At(waiting.since)))));
+  };
+  for (const Waiting& waiting : own) look(waiting);
+  for (const Waiting& waiting : snapshot.waiting) look(waiting);
+  said_ = std::move(said);  // What waits no more starts afresh.
   return lines;
 }
 

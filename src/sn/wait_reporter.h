@@ -4,6 +4,7 @@
 
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sn/api_json.h"
@@ -13,11 +14,14 @@ namespace starling {
 
 class WaitReporter {
  public:
-  // The lines that are due now.
-  [[nodiscard]] std::vector<std::string> Due(const Snapshot& snapshot, const Moment& moment);
+  // The lines that are due now: of the trainings' waits, and of what is wrong with this SN.
+  [[nodiscard]] std::vector<std::string> Due(const Snapshot& snapshot, const Moment& moment,
+                                             const std::vector<Waiting>& own = {});
 
  private:
-  std::map<ContractName, Instant> said_;
+  // A training's wait is one however its words change; each node's trouble is one beside it.
+  using Key = std::pair<ContractName, std::string>;
+  std::map<Key, Instant> said_;
 };
 
 }  // namespace starling

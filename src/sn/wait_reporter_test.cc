@@ -47,5 +47,27 @@ TEST(WaitReporter, AFreshWaitIsGivenItsTime) {
   EXPECT_THAT(reporter.Due(Waits(Instant{} + 9s), After(14s)), SizeIs(1));
 }
 
+TEST(WaitReporter, TheTroubleOfEachNodeAndOfTheSnIsALineOfItsOwn) {
+  WaitReporter reporter;
+  Snapshot snapshot = Waits(Instant{});
+  for (const std::string name : {"b", "c"}) {
+    snapshot.waiting.push_back({.contract = ContractName("t"),
+                                .on = {NodeName(name)},
+                                .what = name + ": its port is closed",
+                                .since = Instant{},
+                                .next = "open it",
+                                .trouble = true});
+  }
+  const std::vector<Waiting> own = {
+      {.what = "the ledger: locked", .since = Instant{}, .next = "end it", .trouble = true}};
+  const std::vector<std::string> lines = reporter.Due(snapshot, After(5s), own);
+  ASSERT_THAT(lines, SizeIs(4));
+  EXPECT_THAT(lines[0], HasSubstr("the ledger: locked, since "));
+  EXPECT_THAT(lines[2], HasSubstr("training t: b: its port is closed, since "));
+  EXPECT_THAT(lines[2], ::testing::EndsWith("; next: open it"));
+  EXPECT_THAT(lines[3], HasSubstr("training t: c: "));
+  EXPECT_THAT(reporter.Due(snapshot, After(9s), own), IsEmpty());
+}
+
 }  // namespace
 }  // namespace starling

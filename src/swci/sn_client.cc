@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/text.h"
+#include "protocol/waiting.h"
 
 namespace starling {
 namespace {
@@ -11,6 +12,7 @@ namespace {
 constexpr std::size_t kContractsMax = 100'000;
 constexpr std::size_t kNodesShownMax = 1'000'000;
 constexpr std::size_t kEntriesMax = 1000;
+constexpr std::size_t kTroublesShownMax = 1000;
 
 Result<std::int64_t> GetPosition(const Json& object, std::string_view member) {
   const auto found = object.find(std::string(member));
@@ -58,6 +60,9 @@ Result<WaitingView> ParseWaitingView(const Json& json) {
   ASSIGN_OR_RETURN(waiting.next, GetText(json, "next"));
   ASSIGN_OR_RETURN(const std::uint64_t since, GetUint(json, "since_unix_ms"));
   waiting.since = FromUnixMs(static_cast<std::int64_t>(since));
+  if (Has(json, "trouble")) {  // An older SN does not say.
+    ASSIGN_OR_RETURN(waiting.trouble, GetBool(json, "trouble"));
+  }
   return waiting;
 }
 
@@ -83,6 +88,18 @@ Result<DecodedEntry> ParseDecodedEntry(const Json& json) {
   entry.time = FromUnixMs(static_cast<std::int64_t>(time));
   if (const auto payload = json.find("payload"); payload != json.end()) entry.payload = *payload;
   return entry;
+}
+
+// An SN that cannot be reached, with the cause and the next step in words.
+Status WithWords(const Status& failure, const Endpoint& sn) {
+  const bool reached = !absl::IsUnavailable(failure) && !absl::IsDeadlineExceeded(failure) &&
+                       !absl::IsUnauthenticated(failure);
+  if (reached || !NextStep(failure).empty()) return Annotate(failure, sn.Url());
+  Trouble trouble = TroubleOf(failure);
+  return WithNext(WithCode(Status(failure.code(),
+                                  StrCat("the SN ", sn.Url(), " does not answer: ", trouble.what)),
+                           StableCode(failure)),
+                  trouble.next);
 }
 
 }  // namespace
@@ -129,6 +146,10 @@ Result<StatusView> ParseStatusView(const Json& json) {
   ASSIGN_OR_RETURN(view.head, GetText(*end, "head"));
   ASSIGN_OR_RETURN(view.uptime_ms, GetUint(json, "uptime_ms"));
   ASSIGN_OR_RETURN(view.contracts, ParseList(json, "contracts", kContractsMax, ParseContractView));
+  if (Has(json, "troubles")) {
+    ASSIGN_OR_RETURN(view.troubles,
+                     ParseList(json, "troubles", kTroublesShownMax, ParseWaitingView));
+  }
   view.raw = json;
   return view;
 }
@@ -143,7 +164,7 @@ Result<Json> HttpSnClient::Ask(const ClientRequest& request) {
   for (const Endpoint& sn : sns_) {
     Result<Json> answer = http_.DoJson(sn, request, stop_);
     if (answer.ok()) return answer;
-    last = Annotate(answer.status(), sn.Url());
+    last = WithWords(answer.status(), sn);
     // Only an SN that cannot be reached is replaced by the next; an answer is an answer.
     if (!absl::IsUnavailable(last) && !absl::IsDeadlineExceeded(last)) break;
   }

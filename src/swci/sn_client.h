@@ -34,6 +34,7 @@ struct WaitingView {
   std::vector<std::string> on;
   std::string what, next;
   UtcTime since;
+  bool trouble = false;  // what is wrong with one node; `what` names it
 };
 struct ContractView {
   std::string name, phase, base, leader, final_root;
@@ -51,6 +52,7 @@ struct StatusView {
   std::string head;
   std::uint64_t uptime_ms = 0;
   std::vector<ContractView> contracts;
+  std::vector<WaitingView> troubles;  // of the SN itself
   Json raw;
 };
 struct DecodedEntry {

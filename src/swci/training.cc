@@ -127,8 +127,8 @@ Status RunStatus(const StatusRequest& request, SnClient& client, const Clock& cl
     if (!status.ok() && !request.watch) return status.status();
     std::string text;
     if (!status.ok()) {
-      text =
-          StrCat("SN does not answer: ", Printable(std::string(status.status().message())), "\n");
+      text = StrCat(Printable(std::string(status.status().message())),
+                    "; next: ", Printable(NextStep(status.status())), "\n");
     } else if (request.json) {
       text = StrCat(status->raw.dump(request.watch ? -1 : 2), "\n");
     } else {

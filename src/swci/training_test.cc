@@ -81,7 +81,7 @@ TEST_F(TrainingTest, StatusSaysWhoWaitsForWhomSinceWhenAndWhatIsNext) {
   std::ostringstream out;
   ASSERT_TRUE(RunStatus({}, client_, clock, {}, out).ok());
   EXPECT_THAT(out.str(), HasSubstr("SN sn: up for 61 s, 5 entries, head aaaaaaaa\n"));
-  EXPECT_THAT(out.str(), HasSubstr("round 3: waits for c, since "));
+  EXPECT_THAT(out.str(), HasSubstr("round 3, waits for c, since "));
   EXPECT_THAT(out.str(), HasSubstr("(12 s); next: closes without c in 12 s"));
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "protocol/waiting.h"
 
 namespace starling {
 namespace {
@@ -44,6 +45,13 @@ std::size_t Present(const ContractView& contract) {
 std::size_t Holders(const ContractView& contract) {
   return static_cast<std::size_t>(std::count_if(contract.nodes.begin(), contract.nodes.end(),
                                                 [](const ContractNode& n) { return n.holder; }));
+}
+
+std::string WaitingLine(const WaitingView& waiting, UtcTime now) {
+  return WaitSentence(
+      WaitWords{waiting.what, waiting.trouble ? "" : Joined(waiting.on, ""),
+                StrCat(FormatLocalTime(waiting.since), " (", AgeText(now - waiting.since), ")"),
+                waiting.next});
 }
 
 // Members of a checked-in or node-finished payload, whoever wrote it.
@@ -169,15 +177,14 @@ std::vector<std::string> StatusLines(const StatusView& status, UtcTime now) {
   std::vector<std::string> lines = {
       StrCat("SN ", status.sn, ": up for ", AgeText(std::chrono::milliseconds(status.uptime_ms)),
              ", ", status.end + 1, " entries, head ", ShortRoot(status.head))};
+  for (const WaitingView& trouble : status.troubles)
+    lines.push_back(StrCat("  ", WaitingLine(trouble, now)));
   for (const ContractView& contract : status.contracts) {
     lines.push_back(StrCat("training ", contract.name, ": ", contract.phase, ", round ",
                            contract.round, ", ", contract.rounds_sealed, " sealed, ",
                            Present(contract), " of ", contract.nodes.size(), " nodes present"));
     for (const WaitingView& waiting : contract.waiting) {
-      lines.push_back(StrCat("  ", waiting.what,
-                             waiting.on.empty() ? "" : StrCat(": waits for ", Joined(waiting.on)),
-                             ", since ", FormatLocalTime(waiting.since), " (",
-                             AgeText(now - waiting.since), "); next: ", waiting.next));
+      lines.push_back(StrCat("  ", WaitingLine(waiting, now)));
     }
     if (!contract.final_root.empty()) {
       lines.push_back(StrCat("  over: ", contract.final_root, " on ", Holders(contract), " of ",
