@@ -59,7 +59,8 @@ class Swarm:
         self.program = ["--", sys.executable, str(HERE / "program.py")]  # that a node starts; []: it waits at its socket
         self.own_settings = {}  # of single nodes: name -> settings of its program
         self.flags = flags  # of the learning nodes
-        self.flags_of = {}  # of single nodes, in place of those: name -> flags
+        self.flags_of = {}  # of single nodes, in place of those and of all that is usual: name -> flags
+        self.environment_of = {}  # of single nodes, beside ours: name -> variables
         self.identity = self.directory / "identity"
         issue = [f"--issue=/swarm/{name}/sl:{name}" for name in self.names] + ["--issue=/swarm/sn:sn", "--issue=/swarm/operator:operator"]
         self.starling("identity", "dev-ca", str(self.identity), "--trust-domain", "chaos.local", *issue)
@@ -86,8 +87,7 @@ class Swarm:
         return done.stdout
 
     def _identity(self, stem):
-        return ["--cert", str(self.identity / f"{stem}-cert.pem"), "--key", str(self.identity / f"{stem}-key.pem"), "--cacert",
-                str(self.identity / "ca-cert.pem")]
+        return {"cert": self.identity / f"{stem}-cert.pem", "key": self.identity / f"{stem}-key.pem", "cacert": self.identity / "ca-cert.pem"}
 
     def _url(self):
         return f"https://{self.host('sn')}:{self.sn_port}"
@@ -117,26 +117,25 @@ class Swarm:
         host = self.host("sn")
         argv = [STARLING, "sn", "--sentinel", "--name", "sn", "--state-dir", str(folder), "--host-ip", host, "--listen-address", host,
                 "--sn-api-port", str(self.sn_port), "--health-port", "0", "--ready-file", str(ready), "--allow-loopback",
-                *(["--quorum-grace", self.grace] if self.grace else []), *self._identity("sn")]
+                *(["--quorum-grace", self.grace] if self.grace else []), *words(self._identity("sn"))]
         self.processes["sn"] = Process(self.command("sn", argv), folder / "log.txt", dict(os.environ))
         self.wait(ready.exists, "the SN's ready file")
 
     def create(self):
-        self.starling("training", "create", TRAINING, "--sn", self._url(), *self._identity("operator"))
+        self.starling("training", "create", TRAINING, "--sn", self._url(), *words(self._identity("operator")))
 
     def start_node(self, name):
         folder = self.directory / f"node-{name}"
         folder.mkdir(exist_ok=True)
         settings = dict(self.settings, NODE=name, **self.own_settings.get(name, {}))
-        environment = dict(os.environ, PYTHONPATH=f"{HOME / 'python'}:{HERE}", PYTHONUNBUFFERED="1", **settings)
-        argv = [STARLING, "sl", "--name", name, "--state-dir", str(folder), "--host-ip", self.host(name), "--listen-address",
-                self.host(name), "--health-port", "0", "--allow-loopback", "--contract", TRAINING, "--may-lead", *self._flags(name),
-                *self._identity(name), *self.program]
+        environment = dict(os.environ, PYTHONPATH=f"{HOME / 'python'}:{HERE}", PYTHONUNBUFFERED="1", **settings, **self.environment_of.get(name, {}))
+        (folder / "ready.json").unlink(missing_ok=True)
+        argv = [STARLING, "sl", "--name", name, "--allow-loopback", "--may-lead", *words(self._flags(name, folder)), *self.program]
         self.processes[name] = Process(self.command(name, argv), folder / "log.txt", environment)
 
-    def _flags(self, name):
-        flags = {"sn_url": self._url(), "sl_fs_port": 0, **self.flags, **self.flags_of.get(name, {})}
-        return [word for flag, value in flags.items() for word in (f"--{flag.replace('_', '-')}", str(value))]
+    def _flags(self, name, folder):
+        return {"state_dir": folder, "ready_file": folder / "ready.json", "host_ip": self.host(name), "listen_address": self.host(name), "health_port": 0,
+                "contract": TRAINING, "sn_url": self._url(), "sl_fs_port": 0, **self._identity(name), **self.flags, **self.flags_of.get(name, {})}
 
     def start(self):
         self.start_sn()
@@ -201,6 +200,11 @@ class Swarm:
     def story(self):
         """The same in words."""
         return self.starling("explain", str(self.directory))
+
+
+def words(flags):
+    """As a command line has them."""
+    return [word for flag, value in flags.items() for word in (f"--{flag.replace('_', '-')}", str(value))]
 
 
 def free_port():
