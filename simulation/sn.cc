@@ -256,6 +256,7 @@ void Sn::Ask(const Probe& probe) {
         ProbeAnswer result;
         if (answer.value) result.progress = *answer.value;
         if (!result.progress) result.why = answer.value ? "not enrolled" : "no answer";
+        result.unenrolled = answer.value && !result.progress;
         if (!decider_) return;
         decider_->OnProbe(id, result, clock_.Now());
         Decide();

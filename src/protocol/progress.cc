@@ -76,7 +76,8 @@ Result<Progress> ParseProgress(const Json& json) {
 ProbeAnswer ProbeAnswerOf(const Result<Json>& answer) {
   if (!answer.ok()) {
     Trouble trouble = TroubleOf(answer.status());
-    return {std::nullopt, std::move(trouble.what), std::move(trouble.next)};
+    return {std::nullopt, std::move(trouble.what), std::move(trouble.next),
+            absl::IsNotFound(answer.status())};
   }
   Result<Progress> progress = ParseProgress(*answer);
   if (!progress.ok())

@@ -57,6 +57,9 @@ struct ProbeAnswer {
   std::optional<Progress> progress;  // none: it failed
   std::string why;                   // in words, when it failed: "its port is closed: …"
   std::string next = {};             // and what a person can do about it
+  // It failed, but a node of ours answers there and knows of no such enrolment: it has lost its
+  // disk, or has not read yet that it is enrolled.
+  bool unenrolled = false;
   [[nodiscard]] bool answered() const { return progress.has_value(); }
 };
 

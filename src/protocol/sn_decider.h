@@ -76,6 +76,7 @@ class SnDecider {
     Instant first_fail;
     std::optional<Progress> progress;       // of the newest result
     Trouble trouble;                        // why the newest one failed
+    bool unenrolled = false;                // in the last failed answer
     std::optional<Instant> troubled_since;  // since it tells of troubles of its own
     std::string url;                        // another one: the node has come anew
   };

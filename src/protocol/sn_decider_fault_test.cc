@@ -187,6 +187,23 @@ TEST(SnAway, NotATrainerThatAnswersHoweverLongItTrains) {
   EXPECT_EQ(s.Within(3000s), "");
 }
 
+// Where the ledger takes its time to call an entry final, a node that came late learns late that it
+// is in.
+TEST(SnAway, ANodeThatDoesNotKnowOfItsEnrolmentYetHasAMinute) {
+  for (const bool answers : {true, false}) {
+    Sn s({"a", "b"});
+    s.Round({"a", "b"});
+    ASSERT_EQ(s.story.Enrol("c"), "");
+    (answers ? s.unenrolled : s.dead) = {"c"};
+    ASSERT_EQ(s.story.Finish("a", FinishMode::kActive), "");
+    ASSERT_EQ(s.story.Finish("b", FinishMode::kActive), "");
+    EXPECT_EQ(s.Within(40s), answers ? "" : "away c");
+    if (answers) {
+      EXPECT_EQ(s.Within(60s), "away c");
+    }
+  }
+}
+
 TEST(SnAway, AMergeWhoseNodesAreAllGoneIsOpenedAgain) {
   Sn s({"a", "b"});
   s.CheckIn("a");

@@ -31,6 +31,7 @@ void SnDecider::Heard(NodeView& view, const ProbeAnswer& answer, Instant now) {
     return;
   }
   view.trouble = {answer.why, answer.next};
+  view.unenrolled = answer.unenrolled;
   if (view.fails++ == 0) view.first_fail = now;
 }
 
@@ -111,7 +112,8 @@ std::vector<NodeName> SnDecider::SilentOf(const Turn& turn, const std::set<NodeN
 }
 
 // After how long a silence this node is away; nothing when nobody suffers from it. A trainer that
-// has missed nothing yet keeps the training open, so it has longer.
+// has missed nothing yet keeps the training open, so it has longer; so has one that answers, and
+// knows its own enrolment only once the ledger calls it final.
 std::optional<Duration> SnDecider::AwayAfter(const Turn& turn, const Node& node) const {
   const Contract& contract = turn.contract;
   if (node.kind != NodeKind::kTrainer) return kAwayAfter;
@@ -120,7 +122,9 @@ std::optional<Duration> SnDecider::AwayAfter(const Turn& turn, const Node& node)
       !contract.sealed_round || contract.sealed_members.empty() ||
       std::any_of(contract.sealed_members.begin(), contract.sealed_members.end(),
                   [&](const Member& member) { return member.name == node.name; });
-  return took_part || node.checkin ? options_.away_timeout : kAwayAfter;
+  const auto view = turn.memory.nodes.find(node.name);
+  const bool answers = view != turn.memory.nodes.end() && view->second.unenrolled;
+  return took_part || node.checkin || answers ? options_.away_timeout : kAwayAfter;
 }
 
 // Goes on asking those that have failed, until they answer or are away.

@@ -82,6 +82,7 @@ class Sn {
   SnDecider decider;
   Instant now{};
   std::set<std::string> dead;
+  std::set<std::string> unenrolled;          // they answer, but know of no enrolment
   std::map<std::string, Progress> progress;  // of those that answer; others tell nothing
   std::vector<std::string> notices;
   std::size_t probes = 0;
@@ -95,6 +96,10 @@ class Sn {
         continue;
       }
       any = true;
+      if (unenrolled.contains(probe.node.value())) {
+        decider.OnProbe(probe.id, {std::nullopt, "not enrolled", "", true}, now);
+        continue;
+      }
       decider.OnProbe(probe.id, {progress[probe.node.value()], ""}, now);
     }
     return any;
