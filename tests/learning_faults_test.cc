@@ -123,9 +123,10 @@ TEST_F(FaultsTest, AVoteWaitsForTheDiskAndTheRoundGoesOnWhenItWorks) {
 
   Program("a").Offer(UpdateOf("a", 0));
   Program("b").Offer(UpdateOf("b", 0));
-  const std::string word = Program("a").AwaitWord("the disk: keeping a model");
+  const std::string word =
+      Program("a").AwaitWord("the disk refuses what is to be kept: keeping a model");
 
-  EXPECT_THAT(word, HasSubstr("; next: tried again"));
+  EXPECT_THAT(word, HasSubstr("; next: make room; it is tried again every second"));
   EXPECT_THAT(nodes_.at("a")->Readiness(), AllOf(HasSubstr("HTTP/1.1 503"), HasSubstr("disk: ")));
   EXPECT_TRUE(Said("round-merged", "author", "a").empty());
   std::filesystem::create_directory(Folder("a", "models"));

@@ -108,9 +108,11 @@ void SnLink::Impl::Failed(std::size_t failed, const Status& why) {
     const std::scoped_lock lock(mutex);
     if (!trouble_since) trouble_since = clock.UtcNow();
     const starling::Trouble words = TroubleOf(why);
+    const std::string next = options.sns.size() > 1
+                                 ? StrCat(Sn(current.load()).Url(), " is asked instead; ")
+                                 : "asked again every few seconds; ";
     line = StrCat("no answer from the SN ", Sn(failed).Url(), " since ",
-                  FormatLocalTime(*trouble_since), ": ", words.what,
-                  "; next: asked again every few seconds; ", words.next);
+                  FormatLocalTime(*trouble_since), ": ", words.what, "; next: ", next, words.next);
     if (line == trouble) return;
     trouble = line;
   }
