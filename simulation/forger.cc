@@ -124,7 +124,7 @@ std::vector<NodeName> Forger::WhoWeighs() const {
 std::string Forger::Signed(const SigningKey& key, const Event& event) {
   const Event other = ContractAmended{9, {}};
   const std::uint64_t seq = world_.Chance(20) ? 1 : Seq(key, 0);
-  return SignOperatorClaim(key, kTraining, world_.Chance(10) ? other : event, seq, Seen(10));
+  return SignOperatorClaim(key, kTraining, world_.Chance(15) ? other : event, seq, Seen(10));
 }
 
 OperatorClaim Forger::Claim(const Event& event) {
@@ -132,8 +132,10 @@ OperatorClaim Forger::Claim(const Event& event) {
   const SigningKey stranger = KeyOf(kStrangers + 1);
   const bool listed = !scene_.operators.empty() && world_.Chance(90);
   // The second one is an operator, and no administrator where those are listed.
-  const SigningKey& key =
-      !listed ? stranger : (world_.Chance(35) ? scene_.operators.back() : scene_.operators.front());
+  const std::uint64_t second = scene_.weather.lists_admins ? 75 : 35;
+  const SigningKey& key = !listed                 ? stranger
+                          : world_.Chance(second) ? scene_.operators.back()
+                                                  : scene_.operators.front();
   std::string jws = Signed(key, event);
   if (world_.Chance(10)) jws = Spoilt(jws);
   if (world_.Chance(10)) jws = Cut(jws);

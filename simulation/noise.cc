@@ -91,11 +91,18 @@ void Crowd(Scene& scene) {
   scene.statistics.Strike("noise: a training is full");
 }
 
+// An embedded home is filled by the SN that orders the log, and by that one only while it is not
+// catching up: what got into a restored copy before it has back what it lacks would split the log.
+bool TakesEntries(const Scene& scene) {
+  const Sn& front = *scene.sns.front();
+  return !scene.home.is_final_at_once() || (scene.network.up(front.host()) && front.CanAppend());
+}
+
 }  // namespace
 
 void AppendAgain(Scene& scene) {
   const Log& end = scene.home.end();
-  if (end->position() < 1) return;
+  if (end->position() < 1 || !TakesEntries(scene)) return;
   const auto length = static_cast<std::uint64_t>(end->position());
   const Log old = At(end, static_cast<std::int64_t>(scene.world.Between(std::uint64_t{1}, length)));
   std::vector<std::string> entries{old->entry};
@@ -105,7 +112,7 @@ void AppendAgain(Scene& scene) {
 
 void Forge(Scene& scene) {
   const Log end = scene.home.end();
-  if (end->position() < 0) return;
+  if (end->position() < 0 || !TakesEntries(scene)) return;
   if (scene.world.random().Below(kFoundOneIn) == 0) FoundBadly(scene);
   if (scene.world.random().Below(kCrowdOneIn) == 0) Crowd(scene);
   std::string chosen;

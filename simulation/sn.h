@@ -62,6 +62,8 @@ class Sn {
   // Entry 0 and, when asked for, the training.
   void Found(bool create);
 
+  // Whether it would put an entry into the log now.
+  [[nodiscard]] bool CanAppend() const;
   [[nodiscard]] bool orders() const { return sentinel_ || !scene_.home.is_final_at_once(); }
   [[nodiscard]] Host host() const { return host_; }
   [[nodiscard]] const SigningKey& key() const { return key_; }
@@ -84,7 +86,6 @@ class Sn {
   void DecideLater(Instant at);
   bool AppendOwn(const std::vector<SnTodo::Append>& appends);
   void Ask(const Probe& probe);
-  [[nodiscard]] bool CanAppend() const;
   [[nodiscard]] std::string Sign(const ContractName& contract, const Event& event,
                                  std::uint64_t seq) const;
   [[nodiscard]] std::uint64_t NextSeq() const;

@@ -32,7 +32,7 @@ constexpr Kind kKinds[] = {
     {Strike::kReorganise, "ledger: a reorganisation", 50},
     {Strike::kHomeAway, "ledger: out of reach", 25},
     {Strike::kReplays, "noise: entries again", 25},
-    {Strike::kForgeries, "noise: forgeries", 25},
+    {Strike::kForgeries, "noise: forgeries", 60},
     {Strike::kHastySn, "noise: a hasty SN", 12},
     {Strike::kCurious, "noise: a curious node", 20},
     {Strike::kAmended, "operator: amends", 12},
