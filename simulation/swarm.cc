@@ -147,9 +147,10 @@ Duration Swarm::Bound() const {
   return FairBound(input) + opens + weather_.linger + 120s;
 }
 
-// In a swarm that has lost nodes for good, an operator lowers the quorum. A finished node that is
-// away is lost, too: nothing makes it check in again. So is one that has left with its final model,
-// when a restored ledger has forgotten that end.
+// In a swarm that has lost nodes for good, an operator lowers the quorum; where all of them or the
+// model are lost, the training is begun anew. A finished node that is away is lost, too: nothing
+// makes it check in again. So is one that has left with its final model, when a restored ledger has
+// forgotten that end.
 void Swarm::HelpQuorum() {
   if (AllEnded() || !checker_.ok()) return;
   storm_.BoundLiars();
@@ -167,9 +168,12 @@ void Swarm::HelpQuorum() {
   if ((lost || amended) && usable > 0 && contract != nullptr &&
       contract->phase == Phase::kCollecting && contract->rules.min_peers.value_or(1) > usable)
     storm_.Amend(usable);
-  if (contract != nullptr && contract->base && contract->phase != Phase::kDone &&
-      std::none_of(scene_.sls.begin(), scene_.sls.end(),
-                   [&](const auto& sl) { return !sl->refused() && sl->Holds(*contract->base); })) {
+  const auto has_model = [&](const auto& sl) {
+    return !sl->refused() && sl->Holds(*contract->base);
+  };
+  const bool going_on = contract != nullptr && contract->phase != Phase::kDone;
+  const bool nowhere = going_on && contract->base && std::ranges::none_of(scene_.sls, has_model);
+  if (nowhere || (going_on && usable == 0 && contract->phase == Phase::kCollecting)) {
     storm_.Reset();
     until_ = world_.Now() + Bound();
   }
