@@ -22,7 +22,7 @@ std::string_view StallWhyText(StallWhy why) {
 }
 
 SlDecider::SlDecider(SlConfig config, SlMemory memory)
-    : config_(std::move(config)), memory_(std::move(memory)) {
+    : config_(std::move(config)), memory_(std::move(memory)), inherited_(memory_.updates) {
   if (config_.initial) memory_.models.insert(*config_.initial);
 }
 

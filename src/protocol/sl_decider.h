@@ -315,7 +315,8 @@ class SlDecider {
   [[nodiscard]] std::vector<NodeName> WaitedFor(const Contract& contract) const;
 
   SlConfig config_;
-  SlMemory memory_;  // updates and models that are on the disk by now
+  SlMemory memory_;             // updates and models that are on the disk by now
+  std::set<Digest> inherited_;  // of `memory_`: from before the start, and not spoken of so far
   // Only what the log cannot tell lives here: what the program holds and waits for, what the arena
   // holds, what was said already.
   bool started_ = false;

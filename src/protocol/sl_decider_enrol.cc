@@ -131,7 +131,9 @@ bool SlDecider::LostSnapshot(const Node& me) const {
   return me.kind == NodeKind::kSnapshot && !Holds(me.snapshot);
 }
 
-// Updates that no round can need any more may go: the log that says so is final.
+// Updates that no round can need any more may go: the log that says so is final. What was on the
+// disk at the start may be spoken of by an entry that is not final so far; it goes once the log has
+// spoken of it, or of an update that was made since.
 void SlDecider::Tidy(const Turn& turn) {
   // Of models only the newest matter here; the driver keeps older ones for people.
   std::erase_if(memory_.models, [&](const Digest& model) {
@@ -140,12 +142,19 @@ void SlDecider::Tidy(const Turn& turn) {
   if (!config_.durable) return;
   const bool done = turn.contract.phase == Phase::kDone;
   const Member* const member = turn.contract.FindMember(config_.name);
+  std::set<Digest> spoken;
+  for (const std::optional<Digest>& update :
+       {turn.me.checkin, turn.me.snapshot, member != nullptr ? member->update : std::nullopt}) {
+    if (update) spoken.insert(*update);
+  }
+  if (std::ranges::any_of(spoken, [&](const Digest& each) { return !inherited_.contains(each); }))
+    inherited_.clear();
+  for (const Digest& update : spoken) inherited_.erase(update);
   std::vector<Digest> dropped;
   for (const Digest& update : memory_.updates) {
     const bool offered = pending_ != Pending::kNone && update_ == update;
-    const bool counts = turn.me.checkin == update || turn.me.snapshot == update ||
-                        (member != nullptr && member->update == update);
-    if (done || (!offered && !counts)) dropped.push_back(update);
+    if (done || (!offered && !spoken.contains(update) && !inherited_.contains(update)))
+      dropped.push_back(update);
   }
   for (const Digest& update : dropped) {
     memory_.updates.erase(update);

@@ -115,6 +115,30 @@ TEST(SlRestart, AFinishedNodeServesItsSnapshotAndEndsWell) {
   EXPECT_EQ(sl.Time().substr(0, 22), "forget\nexit: finished:");
 }
 
+// Where the ledger takes its time to call an entry final, a restarted node reads of its own last
+// word late.
+TEST(SlRestart, AnUpdateThatTheLogDoesNotKnowYetIsKept) {
+  Died t;
+  t.memory.updates = {RootNamed("a1")};
+  Sl sl = t.Restart();
+  EXPECT_EQ(sl.Started(), "enrol");
+  EXPECT_EQ(sl.Ledger(), "");
+  ASSERT_EQ(t.story.Finish("a", FinishMode::kSnapshot, "a1"), "");
+  EXPECT_EQ(sl.Ledger(), "");
+}
+
+TEST(SlRestart, AnUpdateOfBeforeGoesOnceAnotherCounts) {
+  Died t;
+  t.memory.updates = {RootNamed("a1")};
+  Sl sl = t.Restart();
+  ASSERT_EQ(sl.Started(), "enrol");
+  ASSERT_EQ(sl.Open(), "attention");
+  ASSERT_EQ(sl.Sync("x0"), "fetch m0 from a+b");
+  ASSERT_EQ(sl.Fetched("m0"), "answer r0 m0\nkeep r0 m0");
+  EXPECT_EQ(sl.Sync("a2"), "append checked-in r1 a2\nstore a2");
+  EXPECT_EQ(sl.Ledger(), "drop a1");
+}
+
 TEST(SlRestart, ASnapshotThatIsLostStaysAwayUntilTheEnd) {
   Died t;
   ASSERT_EQ(t.story.Finish("a", FinishMode::kSnapshot, "a1"), "");
