@@ -92,6 +92,13 @@ LearningNodeConfig WithDefaults(LearningNodeConfig config) {
   return config;
 }
 
+// The process of the training that somebody has stopped: the one that was started here, or the one
+// that speaks at the socket, which may be behind a shell or beside us.
+std::optional<int> StoppedOf(const Program* program, const Bridge& bridge) {
+  const std::optional<int> started = program == nullptr ? std::nullopt : program->StoppedProcess();
+  return started ? started : StoppedProcess(bridge.peer_pid());
+}
+
 }  // namespace
 
 Result<int> RunLearningNode(const LearningNodeConfig& given, const LearningNodeDeps& deps,
@@ -107,12 +114,9 @@ Result<int> RunLearningNode(const LearningNodeConfig& given, const LearningNodeD
   ASSIGN_OR_RETURN(const std::optional<Digest> initial, HoldInitial(config, *store, deps.log));
   ASSIGN_OR_RETURN(const Networking net, MakeNetworking(config, deps));
   HttpClient sn_client(*net.sn_tls, HttpClientOptions{});
-  HttpClientOptions peer_options;
-  peer_options.idle_timeout = config.stall_timeout;
-  HttpClient peers(*net.peer_tls, peer_options);
-  HttpClientOptions within;
-  within.connect_timeout = within.idle_timeout = kProbeLimit;
-  HttpClient probe_client(*net.peer_tls, within);
+  HttpClient peers(*net.peer_tls, {.idle_timeout = config.stall_timeout});
+  HttpClient probe_client(*net.peer_tls,
+                          {.connect_timeout = kProbeLimit, .idle_timeout = kProbeLimit});
 
   Board board;
   KeptLog kept_log;
@@ -164,12 +168,7 @@ Result<int> RunLearningNode(const LearningNodeConfig& given, const LearningNodeD
                                 config.program_grace,
                                 [&loop](ProgramEnd end) { loop.Post(LoopEvent{std::move(end)}); }));
   }
-  loop.WatchProgram([&program, &bridge]() -> std::optional<int> {
-    if (program != nullptr) {
-      if (const std::optional<int> stopped = program->StoppedProcess()) return stopped;
-    }
-    return StoppedProcess(bridge->peer_pid());  // One behind a shell, or beside us.
-  });
+  loop.WatchProgram([&] { return StoppedOf(program.get(), *bridge); });
   return loop.Run(stop);
 }
 
