@@ -201,7 +201,7 @@ void SnDecider::TellGone(const Turn& turn) {
          {name},
          StrCat(name.value(), " is away", gone.why.empty() ? "" : StrCat(": ", gone.why)),
          gone.since,
-         "start it again, and it comes back by itself",
+         "start it again, or let it go on (kill -CONT); it comes back by itself",
          {},
          std::nullopt,
          true});

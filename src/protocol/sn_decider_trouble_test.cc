@@ -58,8 +58,8 @@ TEST(SnTroubles, WhoIsAwayIsNamedWithItsOwnWordsWhileTheQuorumNeedsIt) {
   const std::vector<std::string> lines = TroublesOf(s);
   ASSERT_EQ(lines.size(), 1U);
   EXPECT_EQ(lines[0],
-            "b is away: its program was killed by signal 9 | start it again, and it comes back by "
-            "itself");
+            "b is away: its program was killed by signal 9 | start it again, or let it go on "
+            "(kill -CONT); it comes back by itself");
   EXPECT_EQ(s.Decide().waiting[0].on, NodeNames({"b"}));
   ASSERT_EQ(s.story.Enrol("b"), "");
   EXPECT_EQ(TroublesOf(s), std::vector<std::string>{});
