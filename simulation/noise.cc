@@ -98,15 +98,15 @@ bool TakesEntries(const Scene& scene) {
   return !scene.home.is_final_at_once() || (scene.network.up(front.host()) && front.CanAppend());
 }
 
-// Void wherever a reorganisation may put it: signed with the key of a node that has not said it, it
-// must never count.
-bool IsVoid(const Scene& scene, const std::string& text) {
+// Whether it would count where a reorganisation may put it, before the end: signed with the key of
+// a node that has not said it, it must never.
+bool MayCountEarlier(const Scene& scene, const std::string& text) {
   const std::int64_t final = scene.home.final()->position();
-  for (Log page = scene.home.end(); page != nullptr; page = page->before) {
-    if (page->replay.Try(text).valid()) return false;
-    if (page->position() <= final) break;
+  for (Log page = scene.home.end(); page->position() > final;) {
+    page = page->before;
+    if (page->replay.Try(text).valid()) return true;
   }
-  return true;
+  return false;
 }
 
 }  // namespace
@@ -132,7 +132,7 @@ void Forge(Scene& scene) {
   for (int i = 0; i < kDrawn; ++i) {
     const std::string text = forger.Draw();
     const Verdict verdict = end->replay.Try(text);
-    if (verdict.valid() || !IsVoid(scene, text)) continue;
+    if (verdict.valid() || MayCountEarlier(scene, text)) continue;
     const std::uint64_t hits = scene.statistics.Hits(verdict);
     if (hits < fewest) chosen = text;
     fewest = std::min(fewest, hits);
