@@ -74,6 +74,13 @@ class MergeTest : public ::testing::Test {
     job.nodes = contract_.nodes;
     return job;
   }
+  // What `site` tells of itself when it is asked.
+  void SaysThatItMerges(Site& site, const MergeJob& job) {
+    Progress progress;
+    progress.round = job.round;
+    progress.phase = Phase::kMerging;
+    site.board().SetProgress(progress, clock_.Now());
+  }
   Site& Leader() { return Named(LeaderOf(contract_).value()); }
   Site& Follower() { return *sites_[sites_[0].get() == &Leader() ? 1 : 0]; }
   Site& Named(const std::string& name) {
@@ -261,10 +268,7 @@ TEST_F(MergeTest, AnOwnerThatWaitsForAnotherIsNotBlamedForBreakingOff) {
   const MergeJob job = Close();
   ASSERT_TRUE(Leader().Compute(job).ok());
   Site& leader = Leader();
-  Progress progress;
-  progress.round = job.round;
-  progress.phase = Phase::kMerging;
-  leader.board().SetProgress(progress, clock_.Now());
+  SaysThatItMerges(leader, job);
   leader.board().SetWaitingFor(NodeName{"z"});
   std::atomic<int> runs = 0;
   leader.SetBefore([&](const HttpRequest& request, const std::stop_token& stop) {
@@ -286,10 +290,7 @@ TEST_F(MergeTest, AnOwnerThatBreaksOffAndWaitsForNobodyIsBlamed) {
   const MergeJob job = Close();
   ASSERT_TRUE(Leader().Compute(job).ok());
   Site& leader = Leader();
-  Progress progress;
-  progress.round = job.round;
-  progress.phase = Phase::kMerging;
-  leader.board().SetProgress(progress, clock_.Now());
+  SaysThatItMerges(leader, job);
   leader.SetBefore([&](const HttpRequest& request, const std::stop_token& stop) {
     HttpResponse response = leader.Serve(request, stop);
     if (request.path.starts_with("/merge/")) response.body = Broken();
