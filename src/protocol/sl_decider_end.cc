@@ -7,12 +7,6 @@
 namespace starling {
 namespace {
 
-std::string JoinNames(const std::vector<NodeName>& names) {
-  std::string text;
-  for (const NodeName& name : names) StrAppend(&text, text.empty() ? "" : ", ", name.value());
-  return text;
-}
-
 std::vector<NodeName> PresentWithout(const Contract& contract, const std::set<NodeName>& those) {
   std::vector<NodeName> missing;
   for (const auto& [name, node] : contract.nodes) {
@@ -29,7 +23,7 @@ std::string SummaryOf(const Contract& contract, const std::vector<NodeName>& mis
   std::string text = StrCat("finished: ", rounds, rounds == 1 ? " round" : " rounds",
                             ", final model ", ShortText(*contract.base), ", same on ",
                             contract.holders.size(), " of ", contract.nodes.size());
-  if (!missing.empty()) StrAppend(&text, "; never fetched by ", JoinNames(missing));
+  if (!missing.empty()) StrAppend(&text, "; never fetched by ", NamesText(missing));
   return text;
 }
 
@@ -91,25 +85,25 @@ std::string SlDecider::WaitingText(const LedgerState& state) const {
     const std::vector<NodeName> holders(contract->holders.begin(), contract->holders.end());
     const std::string model = StrCat("model ", ShortText(*contract->base));
     return holders.empty() ? StrCat("waiting for a node that holds ", model)
-                           : StrCat("fetching ", model, " from ", JoinNames(holders));
+                           : StrCat("fetching ", model, " from ", NamesText(holders));
   }
   if (contract->phase == Phase::kMerging) {
     const std::vector<NodeName> missing = WaitedFor(*contract);
     return StrCat(round, " is being merged, leader ", LeaderOf(*contract).value(), ", ",
                   contract->witness.size(), " of ", contract->members.size(), " have voted",
-                  missing.empty() ? "" : "; waiting for ", JoinNames(missing));
+                  missing.empty() ? "" : "; waiting for ", NamesText(missing));
   }
   const std::vector<NodeName> missing = WaitedFor(*contract);
   if (contract->phase == Phase::kDone) {
     return missing.empty() ? ""
-                           : StrCat("serving the final model until ", JoinNames(missing),
+                           : StrCat("serving the final model until ", NamesText(missing),
                                     missing.size() == 1 ? " has it" : " have it");
   }
   const auto present = std::count_if(contract->nodes.begin(), contract->nodes.end(),
                                      [](const auto& item) { return item.second.present; });
   if (!missing.empty())
     return StrCat(round, ": waiting for ", missing.size(), " of ", present, ": ",
-                  JoinNames(missing));
+                  NamesText(missing));
   for (const auto& [name, key] : contract->rules.members) {
     if (!contract->nodes.contains(name))
       return StrCat(round, " waits for ", name.value(), " to enrol");

@@ -126,7 +126,9 @@ class SnDecider {
   void Expire(Memory& memory, Instant now);
   static void Heard(NodeView& view, const ProbeAnswer& answer, Instant now);
   bool Ask(const Turn& turn, const NodeName& name);
-  bool AskEvery(const Turn& turn, const NodeName& name, Duration pause, Duration after_failure);
+  static constexpr Duration kAskEvery = 5s;  // a node on which something depends
+  bool AskEvery(const Turn& turn, const NodeName& name, Duration pause = kAskEvery,
+                Duration after_failure = kAskEvery);
   [[nodiscard]] bool AskedSince(const Turn& turn, const std::set<NodeName>& names, Instant since);
   [[nodiscard]] bool Silent(const Turn& turn, const NodeName& name, std::uint32_t fails) const;
   [[nodiscard]] std::vector<NodeName> SilentOf(const Turn& turn,

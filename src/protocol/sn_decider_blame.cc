@@ -10,8 +10,6 @@ namespace {
 
 // From the first accusation to the reopening: others may name the same node, and probes answer.
 constexpr Duration kReopenAfter = 1s;
-constexpr Duration kSuspectEvery = 5s;
-constexpr Duration kAnsweringEvery = 5s;
 constexpr std::uint64_t kManyAccused = 2;  // of one accuser, and all of them answer
 
 bool Present(const Contract& contract, const NodeName& name) {
@@ -69,9 +67,7 @@ std::set<NodeName> Outvoted(const Contract& contract, bool ties_too) {
 }
 
 std::string SetText(const std::set<NodeName>& names) {
-  std::string text;
-  for (const NodeName& name : names) StrAppend(&text, text.empty() ? "" : ", ", name.value());
-  return text;
+  return NamesText({names.begin(), names.end()});
 }
 
 std::string AccusationsText(const Contract& contract) {
@@ -114,7 +110,7 @@ void SnDecider::Merging(const Turn& turn) {
     if (options_.probe) WakeAt(turn, watch);
     return;
   }
-  for (const NodeName& name : silent_votes) AskEvery(turn, name, kAnsweringEvery, kSuspectEvery);
+  for (const NodeName& name : silent_votes) AskEvery(turn, name);
 }
 
 // Who has to go (PROTOCOL: a lone accuser's word counts once a round).

@@ -14,8 +14,6 @@ constexpr Duration kGraceMax = 3600s;
 constexpr std::size_t kRoundsMeasured = 20;
 constexpr std::uint32_t kFailsForMissing = 2;  // then it is no longer expected
 constexpr Duration kMissingAgain = 1s;
-constexpr Duration kSuspectEvery = 5s;
-constexpr Duration kAnsweringEvery = 5s;
 // While nobody waits for them nodes are asked as well, as one may be gone for good or in need of
 // help: each every 5 s to 60 s, so that there are at most ten questions a second.
 constexpr Duration kQuietMin = 5s;
@@ -236,7 +234,7 @@ void SnDecider::WaitForQuorum(const Turn& turn, const std::vector<Member>& ready
   std::set<NodeName> on = missing;
   for (const auto& [name, node] : contract.nodes) {
     const bool awaited = !ready.empty() && Trains(&node) && !node.checkin;
-    AskEvery(turn, name, awaited ? kAnsweringEvery : quiet, kSuspectEvery);
+    AskEvery(turn, name, awaited ? kAskEvery : quiet);
     if (!node.present && node.kind == NodeKind::kTrainer) on.insert(name);
   }
   const std::vector<NodeName> silent = SilentOf(turn, missing);
@@ -257,7 +255,7 @@ void SnDecider::WaitForQuorum(const Turn& turn, const std::vector<Member>& ready
 // Takes out of `missing` who does not answer twice, and asks the others now and then. Answers
 // whether somebody is left to wait for.
 bool SnDecider::WaitsForMissing(const Turn& turn, std::set<NodeName>& missing) {
-  for (const NodeName& name : missing) AskEvery(turn, name, kAnsweringEvery, kMissingAgain);
+  for (const NodeName& name : missing) AskEvery(turn, name, kAskEvery, kMissingAgain);
   std::erase_if(missing,
                 [&](const NodeName& name) { return Silent(turn, name, kFailsForMissing); });
   return !missing.empty();

@@ -11,8 +11,6 @@ namespace {
 constexpr Duration kProbeLost = kProbeLimit + 500ms;
 constexpr std::uint32_t kFailsForAway = 3;
 constexpr Duration kAwayAfter = 10s;
-constexpr Duration kSuspectEvery = 5s;
-constexpr Duration kAnsweringEvery = 5s;
 constexpr Duration kSayAwayAgain = 5s;
 constexpr std::size_t kTroublesTold = 20;  // of one training
 
@@ -138,7 +136,7 @@ void SnDecider::Watch(const Turn& turn) {
         contract.phase == Phase::kMerging && node.present && contract.FindMember(name) == nullptr &&
         (!known || !found->second.heard || *found->second.heard < turn.memory.since);
     if (missed) {
-      AskEvery(turn, name, Duration::zero(), kSuspectEvery);
+      AskEvery(turn, name, Duration::zero());
       continue;
     }
     if (!known || found->second.fails == 0) continue;
@@ -163,8 +161,7 @@ void SnDecider::Watch(const Turn& turn) {
         continue;
       }
     }
-    AskEvery(turn, name, kAnsweringEvery,
-             view.fails < kFailsForAway || after ? kSuspectEvery : kAnsweringEvery);
+    AskEvery(turn, name);
   }
 }
 

@@ -5,6 +5,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/text.h"
+#include "protocol/waiting.h"
 #include "tools/story.h"
 
 namespace starling {
@@ -12,11 +13,6 @@ namespace {
 
 std::string Seconds(std::int64_t ms) {
   return absl::StrFormat("%.2f s", static_cast<double>(ms) / 1000.0);
-}
-
-std::string Names(const std::vector<NodeName>& names) {
-  return absl::StrJoin(names, ", ",
-                       [](std::string* out, const NodeName& n) { StrAppend(out, n.value()); });
 }
 
 std::string Names(const std::vector<Member>& members, std::string_view between) {
@@ -103,7 +99,7 @@ std::string VotesText(const AttemptStory& attempt, const std::optional<Digest>& 
   std::string text;
   for (const auto& [root, names] : sides) {
     if (right && root == *right) continue;
-    StrAppend(&text, text.empty() ? "" : "; ", Names(names), " voted for ",
+    StrAppend(&text, text.empty() ? "" : "; ", NamesText(names), " voted for ",
               right ? "another model, " : "", ShortText(root));
   }
   return text;
@@ -112,17 +108,18 @@ std::string VotesText(const AttemptStory& attempt, const std::optional<Digest>& 
 std::string AttemptLine(const AttemptStory& attempt, const std::optional<Digest>& sealed) {
   std::vector<std::string> parts;
   if (!attempt.left_out.empty())
-    parts.push_back(StrCat("closed without ", Names(attempt.left_out), ", gone or removed before"));
+    parts.push_back(
+        StrCat("closed without ", NamesText(attempt.left_out), ", gone or removed before"));
   for (const AttemptStory::Blame& blame : attempt.blames)
     parts.push_back(
-        StrCat(blame.by.value(), " blames ", Names(blame.on), ": ", WhyText(blame.why)));
+        StrCat(blame.by.value(), " blames ", NamesText(blame.on), ": ", WhyText(blame.why)));
   const bool reopened = !attempt.removed.empty();
   if (std::string votes = VotesText(attempt, reopened ? std::nullopt : sealed); !votes.empty())
     parts.push_back(std::move(votes));
   if (reopened)
     parts.push_back(StrCat("opened again after ",
                            Seconds(attempt.reopened_unix_ms - attempt.closed_unix_ms), " without ",
-                           Names(attempt.removed)));
+                           NamesText(attempt.removed)));
   if (parts.empty()) return "";
   return StrCat("  attempt ", attempt.attempt.value() + 1, ", led by ", attempt.leader.value(),
                 ": ", absl::StrJoin(parts, "; "), ".\n");
