@@ -53,10 +53,10 @@ std::string SecondsText(Duration d) {
   return StrCat(std::max<std::int64_t>(0, (Millis(d) + 999) / 1000), " s");
 }
 
-std::vector<NodeName> RemovedTwice(const Contract& contract) {
+std::vector<NodeName> RemovedAtLeast(const Contract& contract, std::uint64_t least) {
   std::vector<NodeName> names;
   for (const auto& [name, times] : contract.removed) {
-    if (times >= machine::kRemovedTwice) names.push_back(name);
+    if (times >= least) names.push_back(name);
   }
   return names;
 }
@@ -66,7 +66,7 @@ std::vector<NodeName> RemovedTwice(const Contract& contract) {
 std::vector<NodeName> OnlyInTheWay(const Contract& contract) {
   Contract without = contract;
   std::vector<NodeName> names;
-  for (const NodeName& name : RemovedTwice(contract)) {
+  for (const NodeName& name : RemovedAtLeast(contract, machine::kRemovedTwice)) {
     const auto node = without.nodes.find(name);
     if (node == without.nodes.end() || !Trains(&node->second)) continue;
     node->second.present = false;
@@ -77,10 +77,10 @@ std::vector<NodeName> OnlyInTheWay(const Contract& contract) {
   return ends ? names : std::vector<NodeName>{};
 }
 
-// Nodes that were removed twice in this round, when the quorum cannot do without them. The next
-// attempt may end as the last ones did, so the others have time to come first.
-std::vector<NodeName> Indispensable(const Contract& contract) {
-  std::vector<NodeName> names = RemovedTwice(contract);
+// Nodes that were removed from this round so many times, when the quorum cannot do without them.
+// The next attempt may end as the last ones did, so the others have time to come first.
+std::vector<NodeName> Indispensable(const Contract& contract, std::uint64_t times) {
+  std::vector<NodeName> names = RemovedAtLeast(contract, times);
   if (names.empty() || machine::CannotClose(contract, machine::Closing(contract, names)).empty() ||
       !OnlyInTheWay(contract).empty())
     return {};
@@ -93,7 +93,7 @@ std::vector<NodeName> Indispensable(const Contract& contract) {
 }
 
 // Who of `ready` had better be left out for what happened in this round, the worst first: those
-// that were removed twice, but never those that were removed least. Where everybody was, as after
+// that were removed, but never those that were removed least. Where everybody was, as after
 // ties between an honest node and one that lies, the turns then try one pair after the other,
 // instead of the same one for ever.
 std::vector<NodeName> WorstOf(const Contract& contract, const std::set<NodeName>& ready) {
@@ -104,7 +104,7 @@ std::vector<NodeName> WorstOf(const Contract& contract, const std::set<NodeName>
   std::uint64_t least = std::numeric_limits<std::uint64_t>::max();
   for (const NodeName& name : ready) least = std::min<std::uint64_t>(least, times(name));
   std::vector<NodeName> worst;
-  for (const NodeName& name : RemovedTwice(contract)) {
+  for (const NodeName& name : RemovedAtLeast(contract, 1)) {
     if (ready.contains(name) && times(name) > least) worst.push_back(name);
   }
   std::stable_sort(worst.begin(), worst.end(),
@@ -197,10 +197,18 @@ void SnDecider::Collecting(const Turn& turn) {
   }
   if (!steps.quorum_since) steps.quorum_since = turn.now;
   const Instant grace_ends = *steps.quorum_since + GraceOf(turn);
-  const std::vector<NodeName> offenders = Indispensable(contract);
-  if (turn.now < grace_ends && (WaitsForMissing(turn, missing) || !offenders.empty())) {
+  // A node that was removed once may make the others late, so that the quorum needs it again. Who
+  // is late for its sake has named it by then, and has what it lacked from somebody else.
+  const Instant late_end =
+      Indispensable(contract, 1).empty()
+          ? grace_ends
+          : std::max(grace_ends, *steps.quorum_since + 2 * options_.stall_timeout);
+  const bool late = turn.now < late_end && WaitsForMissing(turn, missing);
+  const std::vector<NodeName> offenders = Indispensable(contract, machine::kRemovedTwice);
+  if (late || (turn.now < grace_ends && !offenders.empty())) {
     steps.due_since.reset();
-    WakeAt(turn, grace_ends);
+    const Instant wait_ends = late ? late_end : grace_ends;
+    WakeAt(turn, wait_ends);
     const std::vector<NodeName> silent = SilentOf(turn, missing);
     turn.todo.waiting.push_back(
         {contract.name,
@@ -212,9 +220,9 @@ void SnDecider::Collecting(const Turn& turn) {
                                   : StrCat("needs ", NamesText(offenders),
                                            ", removed from this round more than once, for its "
                                            "quorum; closes all the same in "),
-                SecondsText(grace_ends - turn.now)),
+                SecondsText(wait_ends - turn.now)),
          silent,
-         grace_ends});
+         wait_ends});
     return;
   }
   if (!steps.due_since) steps.due_since = turn.now;

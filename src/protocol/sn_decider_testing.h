@@ -15,6 +15,12 @@
 
 namespace starling {
 
+inline Rules Quorum(std::uint64_t min_peers) {
+  Rules rules;
+  rules.min_peers = min_peers;
+  return rules;
+}
+
 // Nodes answer probes at once unless they are dead; then the probe fails after its limit.
 class Sn {
  public:

@@ -6,12 +6,6 @@
 namespace starling {
 namespace {
 
-Rules Quorum(std::uint64_t min_peers) {
-  Rules rules;
-  rules.min_peers = min_peers;
-  return rules;
-}
-
 // What is said of single nodes, one line each.
 std::vector<std::string> TroublesOf(Sn& s) {
   std::vector<std::string> lines;
@@ -86,6 +80,36 @@ TEST(SnTroubles, WhatThisSnSaysOfANodeThatIsAwayHoldsTheReason) {
   ASSERT_EQ(s.Within(60s), "close r0 a0");
   ASSERT_EQ(s.Within(60s), "away b");
   EXPECT_EQ(s.story.contract().nodes.at(NodeName{"b"}).away_why, "silent");
+}
+
+// d has made c late for the round, so that the quorum needed d; it must not cost a second attempt.
+TEST(SnBlame, WhoIsLateIsWaitedForRatherThanMergedWithoutByWhoWasRemoved) {
+  Sn s({"a", "b", "c", "d"}, Quorum(3), {.quorum_grace = 1s});
+  for (const std::string name : {"a", "b", "c", "d"}) s.CheckIn(name);
+  ASSERT_EQ(s.Within(0s), "close r0 a0");
+  s.Seal({"a", "b", "c", "d"}, "m0");
+  for (const std::string name : {"a", "b", "d"}) s.CheckIn(name);
+  ASSERT_EQ(s.Within(1s), "close r1 a0");
+  ASSERT_EQ(s.story.Stall("a", {"d"}), "");
+  ASSERT_EQ(s.Within(1s), "reopen r1 a0 without d");
+  s.CheckIn("d");  // Its grace would end in two seconds.
+  EXPECT_EQ(s.Within(9s), "");
+  s.CheckIn("c");
+  EXPECT_EQ(s.Within(1s), "close r1 a1 without d");
+}
+
+TEST(SnBlame, ButNotForEver) {
+  Sn s({"a", "b", "c"}, Quorum(2), {.quorum_grace = 1s});
+  for (const std::string name : {"a", "b", "c"}) s.CheckIn(name);
+  ASSERT_EQ(s.Within(0s), "close r0 a0");
+  s.Seal({"a", "b", "c"}, "m0");
+  for (const std::string name : {"a", "b"}) s.CheckIn(name);
+  ASSERT_EQ(s.Within(1s), "close r1 a0");
+  ASSERT_EQ(s.story.Stall("a", {"b"}), "");
+  ASSERT_EQ(s.Within(1s), "reopen r1 a0 without b");
+  s.CheckIn("b");
+  EXPECT_EQ(s.Within(9s), "");
+  EXPECT_EQ(s.Within(1s), "close r1 a1");
 }
 
 }  // namespace
