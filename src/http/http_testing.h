@@ -32,6 +32,7 @@ class SettableSource final : public SvidSource {
     const std::scoped_lock lock(mutex_);
     return state_;
   }
+  [[nodiscard]] SourceReport Report() const override { return {.source = "a test"}; }
   void Set(std::shared_ptr<const IdentityState> state) {
     const std::scoped_lock lock(mutex_);
     state_ = std::move(state);

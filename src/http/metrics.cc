@@ -16,4 +16,22 @@ MetricsText& MetricsText::Server(const HttpServerCounters& server,
   return *this;
 }
 
+MetricsText& MetricsText::Identity(const SvidSource& source, UtcTime now) {
+  const std::shared_ptr<const IdentityState> state = source.Current();
+  const SourceReport report = source.Report();
+  const auto left =
+      state->svid == nullptr ? UtcTime::duration::zero() : state->svid->not_after - now;
+  Gauge("starling_identity_seconds_left",
+        "Until the certificate of this node expires; 0 without one.",
+        static_cast<double>(left.count()) / 1000.0);
+  Gauge("starling_identity_trouble", "1 while its source does not give what it should.",
+        report.trouble.ok() ? 0 : 1);
+  Counter("starling_identity_updates_total", "Identity states taken in.", report.updates);
+  Counter("starling_identity_rotations_total", "Updates that brought another certificate.",
+          report.rotations);
+  Counter("starling_identity_bundle_changes_total", "Updates that changed the trusted CAs.",
+          report.bundle_changes);
+  return *this;
+}
+
 }  // namespace starling

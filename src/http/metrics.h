@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "http/server.h"
+#include "identity/svid.h"
 
 namespace starling {
 
@@ -43,6 +44,8 @@ class MetricsText {
   // codes.
   MetricsText& Server(const HttpServerCounters& server,
                       const std::map<std::string, std::uint64_t>& also_refused);
+  // What every daemon says of its own identity.
+  MetricsText& Identity(const SvidSource& source, UtcTime now);
   [[nodiscard]] std::string Take() { return std::move(text_); }
 
  private:

@@ -16,6 +16,7 @@ class FixedSource final : public SvidSource {
  public:
   explicit FixedSource(std::shared_ptr<const IdentityState> state) : state_(std::move(state)) {}
   [[nodiscard]] std::shared_ptr<const IdentityState> Current() const override { return state_; }
+  [[nodiscard]] SourceReport Report() const override { return {.source = "a fixed identity"}; }
 
  private:
   const std::shared_ptr<const IdentityState> state_;

@@ -2,6 +2,7 @@
 // per handshake, so a rotation never tears. Sources are safe from any thread.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -33,15 +34,34 @@ struct Bundle {
 };
 
 struct IdentityState {
-  std::shared_ptr<const Svid> svid;       // what this process shows
+  std::shared_ptr<const Svid> svid;       // what this process shows; null: it has none
   std::map<std::string, Bundle> bundles;  // by trust domain
+};
+
+// What a source says of itself: for /readyz, /metrics, the log and `starling identity show`.
+struct SourceReport {
+  std::string source;           // "PEM files", "SPIFFE Workload API unix:///run/agent.sock", …
+  Status trouble;               // OK: all is well. Else what is wrong, with its code and next step
+  UtcTime trouble_since;        // of `trouble`
+  std::uint64_t updates = 0;    // states taken in, the first included
+  std::uint64_t rotations = 0;  // of them, how many brought another certificate of ours
+  std::uint64_t bundle_changes = 0;  // how many changed which CAs are trusted
+};
+
+// Which of several SVIDs a process takes: by `hint` where one is given, else the first whose path
+// is one of the patterns (as in PeerPolicy).
+struct SvidChoice {
+  std::vector<std::string> paths;
+  std::string hint;
 };
 
 class SvidSource {
  public:
   virtual ~SvidSource() = default;
-  // Never null. Cheap: a shared snapshot.
+  // Never null. Cheap: a shared snapshot. Its `svid` is null while there is no identity: none has
+  // come yet, or it was withdrawn.
   [[nodiscard]] virtual std::shared_ptr<const IdentityState> Current() const = 0;
+  [[nodiscard]] virtual SourceReport Report() const = 0;
 };
 
 // PEM files as HPE names them. `cacert`: a file of CA certificates; `capath`: a folder of such

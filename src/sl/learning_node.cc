@@ -136,8 +136,11 @@ Result<int> RunLearningNode(const LearningNodeConfig& given, const LearningNodeD
   HealthState health;
   ASSIGN_OR_RETURN(
       const std::unique_ptr<HealthServer> health_server,
-      HealthServer::Start({config.listen_address, config.health_port}, health.Pages([&server] {
-        return MetricsText().Server(server->counters(), {}).Take();
+      HealthServer::Start({config.listen_address, config.health_port}, health.Pages([&] {
+        return MetricsText()
+            .Identity(deps.identity, deps.clock.UtcNow())
+            .Server(server->counters(), {})
+            .Take();
       }),
                           deps.log.Named("swarm.http")));
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "identity/identity_health.h"
 #include "sl/home.h"
 #include "sl/node_loop.h"
 #include "sl/wait_line.h"
@@ -52,12 +53,10 @@ void NodeLoop::LookAtTroubles(Instant now) {
     program = Trouble{StrCat("the training program (process ", *stopped, ") is stopped"),
                       StrCat("let it go on: kill -CONT ", *stopped)};
   set("program", std::move(program));
-  const UtcTime until = parts_.deps.identity.Current()->svid->not_after;
-  std::optional<Trouble> identity;
-  if (until <= parts_.deps.clock.UtcNow())
-    identity = Trouble{StrCat("the certificate of this node has expired, at ", FormatUtc(until)),
-                       "have a new one issued and start this node again; is the clock right?"};
-  set("identity", std::move(identity));
+  const IdentityHealth identity = LookAtIdentity(parts_.deps.identity, parts_.deps.clock.UtcNow());
+  set("identity", identity.trouble.empty()
+                      ? std::nullopt
+                      : std::optional(Trouble{identity.trouble, identity.next}));
   set("clock", link_->clock_trouble());
 }
 

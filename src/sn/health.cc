@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "http/metrics.h"
+#include "identity/identity_health.h"
 
 namespace starling {
 namespace {
@@ -44,10 +45,9 @@ HttpResponse SnHealth::Ready() const {
   const auto [ready, stage] =
       state_.With([](const State& state) { return std::pair(state.ready, state.stage); });
   const UtcTime utc = deps_.clock.UtcNow();
-  const UtcTime until = deps_.identity.Current()->svid->not_after;
-  bool all_ready = ready && until > utc;
-  std::string out = StrCat("identity: ", until > utc ? "ready, valid until " : "EXPIRED since ",
-                           FormatUtc(until), "\n");
+  const IdentityHealth identity = LookAtIdentity(deps_.identity, utc);
+  bool all_ready = ready && identity.usable;
+  std::string out = StrCat("identity: ", Printable(IdentityLine(identity), kLineMax), "\n");
   if (!ready) {
     StrAppend(&out, "node: ", stage, "\n");
     return TextResponse(out, 503);
@@ -112,9 +112,7 @@ std::string SnHealth::Metrics() const {
                                        [](const auto& node) { return node.second.present; });
     text.Value("starling_nodes", "training", name.value(), present);
   }
-  const auto left = deps_.identity.Current()->svid->not_after - deps_.clock.UtcNow();
-  text.Gauge("starling_identity_seconds_left", "Until the certificate of this node expires.",
-             static_cast<double>(left.count()) / 1000.0);
+  text.Identity(deps_.identity, deps_.clock.UtcNow());
   state_.With([&](const State& state) {
     if (state.sources.api && state.sources.refused)
       text.Server(state.sources.api(), state.sources.refused());

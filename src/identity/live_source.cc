@@ -1,0 +1,144 @@
+#include "identity/live_source.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "base/check.h"
+#include "base/text.h"
+
+namespace starling {
+namespace {
+
+std::string HashOf(const X509& certificate) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned int size = 0;
+  CHECK(X509_digest(&certificate, EVP_sha256(), digest, &size) == 1);
+  return {reinterpret_cast<const char*>(digest), size};
+}
+
+std::set<std::string> HashesOf(const Bundle& bundle) {
+  std::set<std::string> hashes;
+  for (const auto& root : bundle.roots) hashes.insert(HashOf(*root));
+  return hashes;
+}
+
+bool SameLeaf(const IdentityState& a, const IdentityState& b) {
+  if (a.svid == nullptr || b.svid == nullptr) return a.svid == b.svid;
+  return HashOf(*a.svid->chain.front()) == HashOf(*b.svid->chain.front());
+}
+
+bool SameBundles(const IdentityState& a, const IdentityState& b) {
+  return std::ranges::equal(a.bundles, b.bundles, [](const auto& one, const auto& other) {
+    return one.first == other.first && SameRoots(one.second, other.second);
+  });
+}
+
+std::size_t Missing(const std::set<std::string>& of, const std::set<std::string>& in) {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(of, [&](const std::string& hash) { return !in.contains(hash); }));
+}
+
+}  // namespace
+
+bool SameRoots(const Bundle& a, const Bundle& b) { return HashesOf(a) == HashesOf(b); }
+
+LiveSource::LiveSource(std::string source, const Clock& clock, Log log)
+    : clock_(clock), log_(std::move(log)), state_(std::make_shared<const IdentityState>()) {
+  report_.source = std::move(source);
+}
+
+std::shared_ptr<const IdentityState> LiveSource::Current() const {
+  const std::scoped_lock lock(mutex_);
+  return state_;
+}
+
+SourceReport LiveSource::Report() const {
+  const std::scoped_lock lock(mutex_);
+  return report_;
+}
+
+Status LiveSource::AwaitIdentity(Duration span, const std::stop_token& stop) const {
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, stop, span, [this] { return failed_ || state_->svid != nullptr; });
+  if (state_->svid != nullptr) return absl::OkStatus();
+  if (failed_) return report_.trouble;
+  if (stop.stop_requested()) return absl::CancelledError("stopped while waiting for an identity");
+  const std::string waited =
+      StrCat("no identity after ", Millis(span) / 1000, " s from ", report_.source);
+  if (report_.trouble.ok()) {
+    return WithNext(WithCode(absl::DeadlineExceededError(waited), "no-identity"),
+                    "look whether it has an entry for this process");
+  }
+  return WithNext(
+      WithCode(absl::DeadlineExceededError(StrCat(waited, ": ", report_.trouble.message())),
+               "no-identity"),
+      NextStep(report_.trouble));
+}
+
+void LiveSource::Publish(std::shared_ptr<const IdentityState> state) {
+  CHECK(state != nullptr);
+  std::shared_ptr<const IdentityState> before;
+  bool recovered = false;
+  {
+    const std::scoped_lock lock(mutex_);
+    before = std::exchange(state_, state);
+    ++report_.updates;
+    if (state->svid != nullptr && !SameLeaf(*before, *state)) ++report_.rotations;
+    if (!SameBundles(*before, *state)) ++report_.bundle_changes;
+    recovered = !report_.trouble.ok();
+    report_.trouble = absl::OkStatus();
+    changed_.notify_all();
+  }
+  if (recovered) log_.Info("identity: {} answers again", report_.source);
+  LogChanges(*before, *state);
+}
+
+void LiveSource::LogChanges(const IdentityState& before, const IdentityState& now) {
+  if (now.svid == nullptr) {
+    if (before.svid != nullptr) {
+      log_.Warning("identity: {} was withdrawn; connections that stand go on until {}",
+                   before.svid->id.text(), FormatUtc(before.svid->not_after));
+    }
+  } else if (!SameLeaf(before, now)) {
+    log_.Info("identity: {} certificate of {}, valid until {}",
+              before.svid == nullptr ? "first" : "new", now.svid->id.text(),
+              FormatUtc(now.svid->not_after));
+  }
+  for (const auto& [domain, bundle] : now.bundles) {
+    const auto old = before.bundles.find(domain);
+    const std::set<std::string> had =
+        old == before.bundles.end() ? std::set<std::string>{} : HashesOf(old->second);
+    const std::set<std::string> has = HashesOf(bundle);
+    const std::size_t added = Missing(has, had), gone = Missing(had, has);
+    if (added + gone == 0) continue;
+    log_.Info("identity: trust domain {} has {} CA certificates ({} new, {} gone)", domain,
+              has.size(), added, gone);
+  }
+  for (const auto& [domain, bundle] : before.bundles) {
+    if (!now.bundles.contains(domain)) {
+      log_.Warning("identity: no CA certificates for trust domain {} any more", domain);
+    }
+  }
+}
+
+void LiveSource::SetTrouble(const Status& trouble) {
+  CHECK(!trouble.ok());
+  {
+    const std::scoped_lock lock(mutex_);
+    const bool same = report_.trouble == trouble;
+    if (report_.trouble.ok()) report_.trouble_since = clock_.UtcNow();
+    report_.trouble = trouble;
+    if (same) return;
+  }
+  log_.Warning("{}", ErrorLine(trouble, "identity"));
+}
+
+void LiveSource::Fail(const Status& trouble) {
+  SetTrouble(trouble);
+  const std::scoped_lock lock(mutex_);
+  failed_ = true;
+  changed_.notify_all();
+}
+
+}  // namespace starling

@@ -1,0 +1,57 @@
+// What all sources that change while the process runs have in common: the newest state, what is
+// wrong with getting the next one, and the lines about both in the log. Any thread.
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <stop_token>
+#include <string>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "identity/svid.h"
+
+namespace starling {
+
+class LiveSource : public SvidSource {
+ public:
+  // `source` is what people read (SourceReport). The clock must outlive this.
+  LiveSource(std::string source, const Clock& clock, Log log);
+  LiveSource(const LiveSource&) = delete;
+  LiveSource& operator=(const LiveSource&) = delete;
+
+  [[nodiscard]] std::shared_ptr<const IdentityState> Current() const override;
+  [[nodiscard]] SourceReport Report() const override;
+  // Blocks until there is an SVID. DeadlineExceeded after `span`, with the trouble of then and its
+  // next step; Cancelled on `stop`; a fatal trouble (Fail) at once.
+  [[nodiscard]] Status AwaitIdentity(Duration span, const std::stop_token& stop) const;
+
+ protected:
+  // The whole new state; what it lacks is withdrawn. Ends a trouble. Logs a certificate or a bundle
+  // that is another one than before, and an identity that is gone.
+  void Publish(std::shared_ptr<const IdentityState> state);
+  // What keeps the next state from coming; the state that is held stays as it is. Logged as a
+  // warning when the words are others than those of the last trouble.
+  void SetTrouble(const Status& trouble);
+  // The same, and no identity will ever come from here: AwaitIdentity() ends with it.
+  void Fail(const Status& trouble);
+  [[nodiscard]] const Log& log() const { return log_; }
+  [[nodiscard]] const Clock& clock() const { return clock_; }
+
+ private:
+  void LogChanges(const IdentityState& before, const IdentityState& now);
+
+  const Clock& clock_;
+  const Log log_;
+  mutable std::mutex mutex_;
+  mutable std::condition_variable_any changed_;
+  std::shared_ptr<const IdentityState> state_;
+  SourceReport report_;
+  bool failed_ = false;
+};
+
+// Whether two bundles hold the same certificates, in whatever order.
+[[nodiscard]] bool SameRoots(const Bundle& a, const Bundle& b);
+
+}  // namespace starling
