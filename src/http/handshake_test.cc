@@ -208,10 +208,72 @@ TEST_F(HandshakeTest, AServerEndsAConnectionWhoseCertificateHasExpired) {
   EXPECT_EQ(AwaitRefused("expired"), 1U);
 }
 
+// A state that believes in our authority and has nothing to show.
+std::shared_ptr<const IdentityState> Nameless(const DevAuthority& believed) {
+  auto state = std::make_shared<IdentityState>();
+  state->bundles[believed.trust_domain()] = believed.bundle();
+  return state;
+}
+
+TEST_F(HandshakeTest, AServerWithoutAnIdentityRefusesAndRecoversAlone) {
+  const std::shared_ptr<const IdentityState> given = server_party_.source.Current();
+  for (const std::uint64_t before : {0U, 1U}) {  // none at first, and one that is withdrawn
+    server_party_.source.Set(Nameless(authority_));
+
+    const Status refused = Get(client_party_).status();
+
+    EXPECT_EQ(StableCode(refused), "peer-no-identity") << refused;
+    EXPECT_TRUE(absl::IsUnavailable(refused)) << refused;
+    EXPECT_EQ(AwaitRefused("no-identity", before + 1), before + 1);
+    server_party_.source.Set(given);
+    const auto response = Get(client_party_);
+    EXPECT_TRUE(response.ok()) << response.status();
+  }
+  EXPECT_TRUE(server_->refused_peers(3600s).peers.empty());  // The peer did nothing wrong.
+}
+
+TEST_F(HandshakeTest, AClientWithoutAnIdentitySaysSoAndBothersNobody) {
+  const std::shared_ptr<const IdentityState> given = client_party_.source.Current();
+  client_party_.source.Set(Nameless(authority_));
+
+  const Status status = Get(client_party_).status();
+
+  EXPECT_EQ(StableCode(status), "no-identity") << status;
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  EXPECT_NE(std::string(status.message()).find("this node has no certificate"), std::string::npos)
+      << status;
+  EXPECT_NE(NextStep(status), "");
+  EXPECT_EQ(server_->counters().connections, 0U);
+  client_party_.source.Set(given);
+  EXPECT_TRUE(Get(client_party_).ok());
+}
+
+TEST_F(HandshakeTest, AConnectionThatStandsGoesOnWhenTheIdentitiesAreWithdrawn) {
+  HttpClient http(*client_party_.tls, PatientOptions());
+  ASSERT_TRUE(http.Do(server_endpoint_, {.target = "/"}, {}).ok());
+
+  server_party_.source.Set(Nameless(authority_));
+  client_party_.source.Set(Nameless(authority_));
+
+  for (int i = 0; i < 3; ++i) {
+    const auto response = http.Do(server_endpoint_, {.target = "/"}, {});
+    ASSERT_TRUE(response.ok()) << response.status();
+    EXPECT_EQ(response->body, "spiffe://swarm.local/swarm/sl");
+  }
+  clock_.Advance(std::chrono::hours(2));  // until the certificates end
+  EXPECT_EQ(StableCode(http.Do(server_endpoint_, {.target = "/"}, {}).status()), "no-identity");
+}
+
 TEST_F(HandshakeTest, AForeignClientWithALPNIsServed) {
   const auto svid = client_party_.source.Current()->svid;
   const std::string answer =
       AskAs({.svid = svid, .alpn = std::string("\x02h2\x08http/1.1", 12)}, server_->port());
+  EXPECT_NE(answer.find("spiffe://swarm.local/swarm/sl"), std::string::npos) << answer;
+}
+
+TEST_F(HandshakeTest, AForeignClientWithoutALPNIsServed) {
+  const auto svid = client_party_.source.Current()->svid;
+  const std::string answer = AskAs({.svid = svid, .alpn = ""}, server_->port());
   EXPECT_NE(answer.find("spiffe://swarm.local/swarm/sl"), std::string::npos) << answer;
 }
 

@@ -137,10 +137,10 @@ class HttpsTest : public ::testing::Test {
     const auto found = refused.find(code);
     return found == refused.end() ? 0 : found->second;
   }
-  // What a client sees refused is counted a moment later: waits for the first one.
-  [[nodiscard]] std::uint64_t AwaitRefused(const std::string& code) const {
+  // What a client sees refused is counted a moment later: waits for as many.
+  [[nodiscard]] std::uint64_t AwaitRefused(const std::string& code, std::uint64_t count = 1) const {
     const Moment until = MomentIn(30s);
-    while (Refused(code) == 0 && MomentNow() < until) std::this_thread::yield();
+    while (Refused(code) < count && MomentNow() < until) std::this_thread::yield();
     return Refused(code);
   }
 

@@ -164,6 +164,7 @@ Status Stream::Impl::AfterFailedCall(int ssl_error) {
 Status Stream::Impl::SetUpTls(const TlsContext& context, bool client, const std::string& host) {
   is_client = client;
   ASSIGN_OR_RETURN(ssl, context.impl_->NewConnection(handshake));
+  if (client && !handshake.identity.ok()) return handshake.identity;
   BIO* const bio = wire.NewBio().release();
   SSL_set_bio(ssl.get(), bio, bio);
   if (!client) {
@@ -203,6 +204,7 @@ Status Stream::Impl::HandshakeFailure(int ssl_error) {
   }
   broken = true;
   const TlsTrouble trouble = TakeTrouble();
+  if (!handshake.identity.ok()) return handshake.identity;
   if (!handshake.refusal.ok()) {
     const std::string code = StableCode(handshake.refusal);
     return WithCode(Annotate(handshake.refusal, StrCat("we refused the peer: ", code)), code);
@@ -212,6 +214,11 @@ Status Stream::Impl::HandshakeFailure(int ssl_error) {
   }
   if (IsAboutVersion(trouble)) return WithStable("tls-version", "the peer does not speak TLS 1.3");
   if (IsNotTls(trouble)) return WithStable("not-tls", "the peer does not speak TLS on this port");
+  if (is_client && trouble.reason == SSL_R_TLSV1_ALERT_INTERNAL_ERROR) {
+    return WithStable("peer-no-identity",
+                      "the peer could not do its part of the handshake: it probably has no "
+                      "certificate now (see its log)");
+  }
   if (trouble.is_alert()) {
     return WithStable("refused-by-peer",
                       StrCat("the peer refused our handshake: ", trouble.text, " (see its log)"));
@@ -281,6 +288,9 @@ Result<std::unique_ptr<Stream>> Stream::Connect(const std::string& host, std::ui
                                                 TlsContext& tls, Duration connect_timeout,
                                                 Duration idle, const std::stop_token& stop) {
   const std::string where = StrCat(host, ":", port);
+  // Before the peer is bothered. What the handshake shows is a snapshot of its own.
+  const TlsContext::Impl& context = *tls.impl_;
+  RETURN_IF_ERROR(Annotate(context.CheckIdentity(*context.source.Current()), where));
   const Moment until = MomentIn(connect_timeout);
   Result<UniqueFd> socket = ConnectSocket(host, port, until, stop);
   if (!socket.ok()) return Annotate(socket.status(), where);

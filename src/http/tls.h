@@ -21,7 +21,9 @@ namespace starling {
 
 class TlsContext {
  public:
-  // Borrow `source` and `clock`: they outlive the context.
+  // Borrow `source` and `clock`: they outlive the context. While the source has no SVID, every
+  // handshake fails with the code no-identity; the next one after it has one succeeds. Streams that
+  // stand hold their own snapshot and go on.
   static Result<std::unique_ptr<TlsContext>> Create(const SvidSource& source, PeerPolicy policy,
                                                     const Clock& clock);
   TlsContext(const TlsContext&) = delete;
@@ -39,7 +41,8 @@ class TlsContext {
 class Stream {
  public:
   // Host names are resolved here. When we refuse the server, the error is VerifyPeer's, with its
-  // code in the text. `idle`: the longest silence of any later read or write.
+  // code in the text; no-identity: we have no certificate; peer-no-identity: it has none. `idle`:
+  // the longest silence of any later read or write.
   static Result<std::unique_ptr<Stream>> Connect(const std::string& host, std::uint16_t port,
                                                  TlsContext& tls, Duration connect_timeout,
                                                  Duration idle, const std::stop_token& stop);
@@ -47,8 +50,8 @@ class Stream {
                                                       Duration connect_timeout, Duration idle,
                                                       const std::stop_token& stop);
   // Server side of an accepted socket: the handshake must end within `handshake_timeout`. The
-  // error's StableCode is VerifyPeer's, or too-slow, not-tls, tls-version, refused-by-peer,
-  // handshake-broken.
+  // error's StableCode is VerifyPeer's, or no-identity, too-slow, not-tls, tls-version,
+  // refused-by-peer, handshake-broken.
   static Result<std::unique_ptr<Stream>> Accept(UniqueFd socket, TlsContext* tls_or_null,
                                                 Duration handshake_timeout, Duration idle,
                                                 const std::stop_token& stop);

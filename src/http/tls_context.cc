@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/text.h"
 #include "identity/certificate.h"
+#include "identity/identity_health.h"
 #include "openssl/err.h"
 
 namespace starling {
@@ -36,7 +37,10 @@ Handshake& HandshakeOf(const SSL* ssl) {
 
 // Called in every handshake when our certificate is wanted: whatever is newest then is shown.
 int ShowCertificate(SSL* ssl, void* /*unused*/) noexcept {
-  const Svid& svid = *HandshakeOf(ssl).state->svid;
+  const Handshake& handshake = HandshakeOf(ssl);
+  // OpenSSL then sends the alert internal_error, from which a client of ours knows why.
+  if (!handshake.identity.ok()) return 0;
+  const Svid& svid = *handshake.state->svid;
   const ListPtr issuers(sk_X509_new_null());
   for (std::size_t i = 1; i < svid.chain.size(); ++i) {
     if (sk_X509_push(issuers.get(), svid.chain[i].get()) <= 0) return 0;
@@ -103,10 +107,21 @@ Status Configure(SSL_CTX* context) {
 
 }  // namespace
 
+Status TlsContext::Impl::CheckIdentity(const IdentityState& state) const {
+  if (state.svid != nullptr) return absl::OkStatus();
+  // The source may have got one since: then its words are general ones, and right all the same.
+  const IdentityHealth health = LookAtIdentity(source, clock.UtcNow());
+  const bool told = !health.usable && !health.trouble.empty();
+  return WithNext(
+      WithCode(absl::UnavailableError(told ? health.trouble : "this node has no certificate"),
+               "no-identity"),
+      told ? health.next : "try again");
+}
+
 Result<SslPtr> TlsContext::Impl::NewConnection(Handshake& handshake) const {
   handshake.state = source.Current();
   CHECK(handshake.state != nullptr);
-  if (handshake.state->svid == nullptr) return absl::UnavailableError("no identity yet");
+  handshake.identity = CheckIdentity(*handshake.state);
   handshake.policy = &policy;
   handshake.clock = &clock;
   SslPtr ssl(SSL_new(context.get()));

@@ -19,7 +19,8 @@ struct Handshake {
   std::shared_ptr<const IdentityState> state;  // one snapshot: what we show and whom we believe
   const PeerPolicy* policy = nullptr;
   const Clock* clock = nullptr;
-  Status refusal;  // why we refuse the peer
+  Status identity;  // whether there is something to show
+  Status refusal;   // why we refuse the peer
   std::optional<SpiffeId> peer;
   UtcTime peer_not_after;  // the earliest end in its chain
 };
@@ -34,6 +35,8 @@ struct TlsContext::Impl {
 
   // Fills `handshake` with a fresh snapshot and makes the SSL object that reports to it.
   [[nodiscard]] Result<SslPtr> NewConnection(Handshake& handshake) const;
+  // Unavailable, with the code no-identity and what the source says, while there is no SVID.
+  [[nodiscard]] Status CheckIdentity(const IdentityState& state) const;
 };
 
 }  // namespace starling

@@ -22,7 +22,7 @@ constexpr std::string_view kTrustNext =
 constexpr std::string_view kSilentNext =
     "look at its process: stopped (kill -CONT PID), hung or overloaded; else start it again";
 // By stable code. What is not here has kUnknown.
-constexpr std::array<Words, 21> kWords = {{
+constexpr std::array<Words, 23> kWords = {{
     {"connection-refused", "its port is closed",
      "start it, or open its port; compare the address that it gives with the one it listens on"},
     {"unreachable", "its address cannot be reached",
@@ -44,6 +44,10 @@ constexpr std::array<Words, 21> kWords = {{
      "have a certificate issued with the right path, or allow this one (--sl-paths, --sn-paths)"},
     {"refused-by-peer", "it refuses this side's certificate",
      "read its log and its /readyz: they name what is wrong; are the clocks right?"},
+    {"no-identity", "this node has no certificate to show it",
+     "read /readyz of this node: it names what its identity waits for"},
+    {"peer-no-identity", "it has no certificate to show",
+     "read its /readyz: it names what its identity waits for"},
     {"too-slow", "it takes connections and says nothing", kSilentNext},
     {"deadline-exceeded", "it takes connections and says nothing", kSilentNext},
     {"not-tls", "something else listens on its port", "compare its address and port"},

@@ -26,11 +26,13 @@ bool IsPassing(const Status& status) {
 
 bool IsNotReady(const Status& status) {
   const std::string code = StableCode(status);
-  return code == "not-here" || code == "not-yet";
+  return code == "not-here" || code == "not-yet" || code == "no-identity" ||
+         code == "peer-no-identity";
 }
 
 // Decides whether a failed request is made again: until the second refusal or reset in a row, for
-// `stall` after the last progress, for `patience` when the peer says that it is not ready yet.
+// `stall` after the last progress, for `patience` when one of the two says that it is not ready
+// yet.
 class Retry {
  public:
   Retry(const Clock& clock, Duration stall, Duration patience)

@@ -28,6 +28,8 @@ std::string SourcesText(const Status& status) {
 
 Status WithSource(Status status, const NodeName& node) {
   if (status.ok() || absl::IsCancelled(status) || status.GetPayload(kSources)) return status;
+  // Without a certificate of its own a node reaches nobody, and nobody else is to blame.
+  if (StableCode(status) == "no-identity") return status;
   status.SetPayload(kSources,
                     absl::Cord(StrCat(node.value(), " ", static_cast<int>(WhyOf(status)), "\n")));
   return status;

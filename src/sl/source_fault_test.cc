@@ -45,5 +45,12 @@ TEST(SourceFaultTest, AllAreNamedTogether) {
   EXPECT_EQ(Named(all), (Pairs{{"b", StallWhy::kRefused}, {"c", StallWhy::kSilent}}));
 }
 
+TEST(SourceFaultTest, WhoHasNoCertificateItselfBlamesNobody) {
+  const Status own = WithCode(absl::UnavailableError("no certificate"), "no-identity");
+  EXPECT_TRUE(SourceFailuresOf(WithSource(own, NodeName("b"))).empty());
+  const Status theirs = WithCode(absl::UnavailableError("it has none"), "peer-no-identity");
+  ASSERT_EQ(SourceFailuresOf(WithSource(theirs, NodeName("b"))).size(), 1U);
+}
+
 }  // namespace
 }  // namespace starling
