@@ -1,7 +1,7 @@
 """The deterministic trainer of the chaos tests: an update is a function of (base, node, round), so that whoever reads the log can repeat it.
 
-Environment: NODE, FLOATS, TRAIN_MS, END: a file; the round after it has appeared is this node's last; OWN_ROUNDS: so many are enough
-without it. It may be started anew at any time; it goes on from the model that the swarm has."""
+Environment: NODE, FLOATS, TRAIN_MS, END: a file; the round after it has appeared is this node's last, or the round that is written in it;
+OWN_ROUNDS: so many are enough without it. It may be started anew at any time; it goes on from the model that the swarm has."""
 import os
 import sys
 import threading
@@ -10,6 +10,14 @@ import time
 import numpy as np
 import starling
 from updates import first_model, update_of
+
+
+def ends(number):
+    try:
+        with open(os.environ["END"], encoding="ascii") as file:
+            return number >= int(file.read() or number)
+    except FileNotFoundError:
+        return False
 
 
 def main():
@@ -28,7 +36,7 @@ def main():
         number = merged.round + 1
         np.copyto(session.update["w"], update_of(session.merged["w"], node, number))
         left -= 1
-        last = left == 0 or os.path.exists(os.environ["END"])
+        last = left == 0 or ends(number)
         merged = (session.finish if last else session.sync)(batches=10, train_ms=round(1000 * (time.monotonic() - began)))
         if last:
             break

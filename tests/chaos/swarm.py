@@ -1,5 +1,6 @@
 """Swarms of real processes that are there to be hurt: one SN, N learning nodes with the deterministic trainer, on loopback and free ports
 unless host() and command() say otherwise. Everything is started, signalled and waited for by process id."""
+import contextlib
 import http.client
 import json
 import os
@@ -62,8 +63,8 @@ class Swarm:
         self.flags_of = {}  # of single nodes, in place of those and of all that is usual: name -> flags
         self.environment_of = {}  # of single nodes, beside ours: name -> variables
         self.identity = self.directory / "identity"
-        issue = [f"--issue=/swarm/{name}/sl:{name}" for name in self.names] + ["--issue=/swarm/sn:sn", "--issue=/swarm/operator:operator"]
-        self.starling("identity", "dev-ca", str(self.identity), "--trust-domain", "chaos.local", *issue)
+        self.tool = STARLING  # as which the operator's commands are started
+        self.issue()
         self.sn_port = free_port()
         self.processes = {}
         self.gap = threading.Event()  # Never set: a bounded pause between two attempts.
@@ -78,25 +79,38 @@ class Swarm:
         """What is started for `argv`. It must become that program, not its parent: signals go to its process."""
         return argv
 
+    # --- who they are ---
+
+    def issue(self):
+        """Makes what flags_of_identity() names."""
+        issue = [f"--issue=/swarm/{name}/sl:{name}" for name in self.names] + ["--issue=/swarm/sn:sn", "--issue=/swarm/operator:operator"]
+        self.starling("identity", "dev-ca", str(self.identity), "--trust-domain", "chaos.local", *issue)
+
+    def flags_of_identity(self, stem):
+        """Of a node, `sn` or `operator`."""
+        return {"cert": self.identity / f"{stem}-cert.pem", "key": self.identity / f"{stem}-key.pem", "cacert": self.identity / "ca-cert.pem"}
+
+    def operator_files(self):
+        """What ask() shows and trusts, by the names of the flags."""
+        return self.flags_of_identity("operator")
+
     # --- tools ---
 
     def starling(self, *arguments):
-        done = subprocess.run([STARLING, *arguments], capture_output=True, text=True, timeout=WITHIN, check=False)
+        done = subprocess.run([self.tool, *arguments], capture_output=True, text=True, timeout=WITHIN, check=False)
         if done.returncode != 0:
             raise AssertionError(f"starling {' '.join(arguments)}: exit code {done.returncode}: {done.stderr.strip()}")
         return done.stdout
-
-    def _identity(self, stem):
-        return {"cert": self.identity / f"{stem}-cert.pem", "key": self.identity / f"{stem}-key.pem", "cacert": self.identity / "ca-cert.pem"}
 
     def _url(self):
         return f"https://{self.host('sn')}:{self.sn_port}"
 
     def ask(self, target):
         """A GET at the SN, as the operator. OSError when it gives no good answer."""
-        context = ssl.create_default_context(cafile=str(self.identity / "ca-cert.pem"))
+        files = self.operator_files()
+        context = ssl.create_default_context(cafile=str(files["cacert"]))
         context.check_hostname = False
-        context.load_cert_chain(self.identity / "operator-cert.pem", self.identity / "operator-key.pem")
+        context.load_cert_chain(files["cert"], files["key"])
         connection = http.client.HTTPSConnection(self.host("sn"), self.sn_port, context=context, timeout=WITHIN)
         try:
             connection.request("GET", target)
@@ -106,6 +120,23 @@ class Swarm:
             return json.loads(answer.read())
         finally:
             connection.close()
+
+    def page(self, name, target):
+        """A page of the health port of a node or `sn` as (status, text), or (0, "") while it cannot be had."""
+        folder = self.directory / ("sn" if name == "sn" else f"node-{name}")
+        try:
+            port = json.loads((folder / "ready.json").read_text())["health_port"]
+            with contextlib.closing(http.client.HTTPConnection(self.host(name), port, timeout=5)) as connection:
+                connection.request("GET", target)
+                answer = connection.getresponse()
+                return answer.status, answer.read().decode()
+        except (OSError, ValueError, http.client.HTTPException):
+            return 0, ""
+
+    def metrics(self, name):
+        """Its metrics as name{labels} -> value; {} while they cannot be had."""
+        lines = self.page(name, "/metrics")[1].splitlines()
+        return {what: float(value) for what, value in (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))}
 
     # --- life ---
 
@@ -117,12 +148,12 @@ class Swarm:
         host = self.host("sn")
         argv = [STARLING, "sn", "--sentinel", "--name", "sn", "--state-dir", str(folder), "--host-ip", host, "--listen-address", host,
                 "--sn-api-port", str(self.sn_port), "--health-port", "0", "--ready-file", str(ready), "--allow-loopback",
-                *(["--quorum-grace", self.grace] if self.grace else []), *words(self._identity("sn"))]
+                *(["--quorum-grace", self.grace] if self.grace else []), *words(self.flags_of_identity("sn"))]
         self.processes["sn"] = Process(self.command("sn", argv), folder / "log.txt", dict(os.environ))
         self.wait(ready.exists, "the SN's ready file")
 
     def create(self):
-        self.starling("training", "create", TRAINING, "--sn", self._url(), *words(self._identity("operator")))
+        self.starling("training", "create", TRAINING, "--sn", self._url(), *words(self.flags_of_identity("operator")))
 
     def start_node(self, name):
         folder = self.directory / f"node-{name}"
@@ -135,7 +166,7 @@ class Swarm:
 
     def _flags(self, name, folder):
         return {"state_dir": folder, "ready_file": folder / "ready.json", "host_ip": self.host(name), "listen_address": self.host(name), "health_port": 0,
-                "contract": TRAINING, "sn_url": self._url(), "sl_fs_port": 0, **self._identity(name), **self.flags, **self.flags_of.get(name, {})}
+                "contract": TRAINING, "sn_url": self._url(), "sl_fs_port": 0, **self.flags_of_identity(name), **self.flags, **self.flags_of.get(name, {})}
 
     def start(self):
         self.start_sn()
@@ -148,6 +179,10 @@ class Swarm:
             if process.running():
                 process.kill()
 
+    def tail(self):
+        """The last lines of every process."""
+        return "\n".join(f"--- {name}\n{process.tail()}" for name, process in self.processes.items())
+
     # --- what happens ---
 
     def wait(self, ready, what, within=WITHIN):
@@ -158,8 +193,7 @@ class Swarm:
                 if not process.running() and process.child.returncode not in (0, -signal.SIGKILL):
                     raise AssertionError(f"{name} ended with {process.child.returncode} while {what} was waited for:\n{process.tail()}")
             if time.monotonic() > until:
-                tails = "\n".join(f"--- {name}\n{process.tail()}" for name, process in self.processes.items())
-                raise AssertionError(f"{what}: not within {within} s\n{tails}")
+                raise AssertionError(f"{what}: not within {within} s\n{self.tail()}")
             self._await_news(until)
 
     def _await_news(self, until):

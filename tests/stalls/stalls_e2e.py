@@ -2,9 +2,7 @@
 
 In one swarm six nodes have something wrong from their start; another is a good one, is hurt again and again, and goes on each time. Run as root: a full disk is a small file system of our own, in a mount namespace of our own."""
 import concurrent.futures
-import contextlib
 import ctypes
-import http.client
 import json
 import os
 import re
@@ -85,20 +83,11 @@ def openssl(*arguments):
 
 class Swarm(swarms.Swarm):
     def readyz(self, name):
-        """The page of /readyz as (status, text), or nothing while it cannot be had."""
-        folder = self.directory / ("sn" if name == "sn" else f"node-{name}")
-        try:
-            port = json.loads((folder / "ready.json").read_text())["health_port"]
-            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
-                connection.request("GET", "/readyz")
-                answer = connection.getresponse()
-                return answer.status, answer.read().decode()
-        except (OSError, ValueError, http.client.HTTPException):
-            return 0, ""
+        return self.page(name, "/readyz")
 
     def status(self):
         """What `starling status` prints, whatever its exit code."""
-        done = subprocess.run([swarms.STARLING, "status", "--sn", self._url(), *swarms.words(self._identity("operator"))], capture_output=True,
+        done = subprocess.run([swarms.STARLING, "status", "--sn", self._url(), *swarms.words(self.flags_of_identity("operator"))], capture_output=True,
                               text=True, timeout=60, check=False)
         return done.stdout + done.stderr
 
