@@ -19,6 +19,7 @@ using BigNumPtr = Owned<BIGNUM, &BN_free>;
 using ExtensionPtr = Owned<X509_EXTENSION, &X509_EXTENSION_free>;
 using NamesPtr = Owned<GENERAL_NAMES, &GENERAL_NAMES_free>;
 using NamePtr = Owned<GENERAL_NAME, &GENERAL_NAME_free>;
+using Pkcs8Ptr = Owned<PKCS8_PRIV_KEY_INFO, &PKCS8_PRIV_KEY_INFO_free>;
 
 constexpr int kSerialBits = 127;
 constexpr long kVersion3 = 2;  // X.509 counts from zero.
@@ -217,6 +218,36 @@ Result<std::shared_ptr<EVP_PKEY>> ParseKey(std::string_view pem) {
   }
   return absl::InvalidArgumentError(
       "no private key in it (PEM is wanted: -----BEGIN PRIVATE KEY-----)");
+}
+
+Result<std::vector<std::shared_ptr<X509>>> ParseCertificatesDer(std::string_view der,
+                                                                std::size_t count_max) {
+  std::vector<std::shared_ptr<X509>> certificates;
+  const auto* next = reinterpret_cast<const unsigned char*>(der.data());
+  const unsigned char* const end = next + der.size();
+  while (next != end) {
+    if (certificates.size() == count_max) {
+      return absl::ResourceExhaustedError(StrCat("more than ", count_max, " certificates"));
+    }
+    X509* const certificate = d2i_X509(nullptr, &next, static_cast<long>(end - next));
+    if (certificate == nullptr) {
+      return absl::InvalidArgumentError(
+          StrCat("certificate ", certificates.size() + 1, " is broken: ", TakeOpenSslErrors()));
+    }
+    certificates.emplace_back(certificate, &X509_free);
+  }
+  return certificates;
+}
+
+Result<std::shared_ptr<EVP_PKEY>> ParseKeyDer(std::string_view der) {
+  const auto* next = reinterpret_cast<const unsigned char*>(der.data());
+  const unsigned char* const end = next + der.size();
+  const Pkcs8Ptr pkcs8(d2i_PKCS8_PRIV_KEY_INFO(nullptr, &next, static_cast<long>(der.size())));
+  std::shared_ptr<EVP_PKEY> key;
+  if (pkcs8 && next == end) key = {EVP_PKCS82PKEY(pkcs8.get()), &EVP_PKEY_free};
+  static_cast<void>(TakeOpenSslErrors());  // They name no cause that a user would recognise.
+  if (!key) return absl::InvalidArgumentError("the private key is no PKCS#8 in DER");
+  return key;
 }
 
 std::vector<std::string> UriNames(const X509& certificate) {

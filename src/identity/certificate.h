@@ -41,6 +41,11 @@ struct Issuer {
 [[nodiscard]] Result<std::string> KeyPem(const EVP_PKEY& key);  // PKCS#8, not encrypted
 // All certificates of a PEM text in order, at least one; other blocks are skipped.
 [[nodiscard]] Result<std::vector<std::shared_ptr<X509>>> ParseCertificates(std::string_view pem);
+// DER certificates one after the other and nothing behind them, as SPIFFE has them; none is fine.
+[[nodiscard]] Result<std::vector<std::shared_ptr<X509>>> ParseCertificatesDer(
+    std::string_view der, std::size_t count_max);
+// PKCS#8 in DER, not encrypted, and nothing behind it.
+[[nodiscard]] Result<std::shared_ptr<EVP_PKEY>> ParseKeyDer(std::string_view der);
 // A private key of any type that OpenSSL reads; an encrypted one is refused.
 [[nodiscard]] Result<std::shared_ptr<EVP_PKEY>> ParseKey(std::string_view pem);
 

@@ -76,20 +76,23 @@ Status LiveSource::AwaitIdentity(Duration span, const std::stop_token& stop) con
       NextStep(report_.trouble));
 }
 
-void LiveSource::Publish(std::shared_ptr<const IdentityState> state) {
+void LiveSource::Publish(std::shared_ptr<const IdentityState> state, const Status& trouble) {
   CHECK(state != nullptr);
   std::shared_ptr<const IdentityState> before;
-  bool recovered = false;
+  bool recovered = false, troubled = false;
   {
     const std::scoped_lock lock(mutex_);
     before = std::exchange(state_, state);
     ++report_.updates;
     if (state->svid != nullptr && !SameLeaf(*before, *state)) ++report_.rotations;
     if (!SameBundles(*before, *state)) ++report_.bundle_changes;
-    recovered = !report_.trouble.ok();
-    report_.trouble = absl::OkStatus();
+    recovered = !report_.trouble.ok() && trouble.ok();
+    troubled = !trouble.ok() && report_.trouble != trouble;
+    if (report_.trouble.ok() && !trouble.ok()) report_.trouble_since = clock_.UtcNow();
+    report_.trouble = trouble;
     changed_.notify_all();
   }
+  if (troubled) log_.Warning("{}", ErrorLine(trouble, "identity"));
   if (recovered) log_.Info("identity: {} answers again", report_.source);
   LogChanges(*before, *state);
 }

@@ -28,9 +28,11 @@ class LiveSource : public SvidSource {
   [[nodiscard]] Status AwaitIdentity(Duration span, const std::stop_token& stop) const;
 
  protected:
-  // The whole new state; what it lacks is withdrawn. Ends a trouble. Logs a certificate or a bundle
-  // that is another one than before, and an identity that is gone.
-  void Publish(std::shared_ptr<const IdentityState> state);
+  // The whole new state; what it lacks is withdrawn. `trouble` is what is wrong with it, and takes
+  // the place of the last one: OK ends that. Logs a certificate or a bundle that is another one
+  // than before, and an identity that is gone.
+  void Publish(std::shared_ptr<const IdentityState> state,
+               const Status& trouble = absl::OkStatus());
   // What keeps the next state from coming; the state that is held stays as it is. Logged as a
   // warning when the words are others than those of the last trouble.
   void SetTrouble(const Status& trouble);

@@ -1,19 +1,22 @@
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "gtest/gtest.h"
 #include "identity/certificate.h"
+#include "identity/certificate_testing.h"
 #include "identity/dev_authority.h"
 #include "identity/svid.h"
 
 namespace starling {
 namespace {
 
-constexpr UtcTime kNow{std::chrono::milliseconds{1'700'000'000'000}};
-constexpr UtcTime kBegin = kNow - std::chrono::hours(1);
-constexpr UtcTime kEnd = kNow + std::chrono::hours(1);
+using testing::Ca;
+using testing::kBegin;
+using testing::kEnd;
+using testing::kNow;
+using testing::LeafSpec;
+
 const PeerPolicy kLearners{{}, {"*/sl"}};
 
 DevAuthority Authority(const std::string& trust_domain) {
@@ -24,36 +27,6 @@ DevAuthority Authority(const std::string& trust_domain) {
 
 IdentityState Trusting(std::map<std::string, Bundle> bundles) {
   return {.svid = nullptr, .bundles = std::move(bundles)};
-}
-
-// A CA of which tests can make anything.
-struct Ca {
-  explicit Ca(const std::string& trust_domain, const Ca* parent = nullptr) {
-    key = std::move(MakeKey().value());
-    const CertificateSpec spec{.common_name = "CA",
-                               .uris = {"spiffe://" + trust_domain},
-                               .is_ca = true,
-                               .key_usage = "critical,keyCertSign,cRLSign",
-                               .not_before = kBegin,
-                               .not_after = kEnd};
-    std::optional<Issuer> issuer;
-    if (parent != nullptr) issuer.emplace(Issuer{*parent->certificate, *parent->key});
-    X509Ptr made = MakeCertificate(spec, *key, issuer ? &*issuer : nullptr).value();
-    certificate = {made.release(), &X509_free};
-  }
-  [[nodiscard]] X509Ptr Leaf(const CertificateSpec& spec) const {
-    const KeyPtr leaf_key = MakeKey().value();
-    const Issuer issuer{*certificate, *key};
-    return MakeCertificate(spec, *leaf_key, &issuer).value();
-  }
-  [[nodiscard]] Bundle bundle() const { return {{certificate}}; }
-
-  KeyPtr key;
-  std::shared_ptr<X509> certificate;
-};
-
-CertificateSpec LeafSpec(std::vector<std::string> uris = {"spiffe://a/swarm/sl"}) {
-  return {.uris = std::move(uris), .not_before = kBegin, .not_after = kEnd};
 }
 
 std::string CodeOf(const Ca& ca, const CertificateSpec& spec, const PeerPolicy& policy = kLearners,
