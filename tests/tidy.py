@@ -113,6 +113,8 @@ def folder_of(path):
 
 
 def library_of(include):
+    if include.endswith(".pb.h"):
+        return "grpc"  # generated: what speaks gRPC includes it, and nothing else
     return next((library for prefix, library in LIBRARIES if include.startswith(prefix)), None)
 
 

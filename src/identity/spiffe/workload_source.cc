@@ -1,0 +1,286 @@
+#include "identity/spiffe/workload_source.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <exception>
+#include <filesystem>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <thread>
+#include <utility>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "base/text.h"
+#include "grpc/support/time.h"
+#include "grpcpp/channel.h"
+#include "grpcpp/client_context.h"
+#include "grpcpp/completion_queue.h"
+#include "grpcpp/create_channel_posix.h"
+#include "grpcpp/support/async_stream.h"
+#include "grpcpp/support/channel_arguments.h"
+#include "identity/spiffe/quiet_grpc.h"
+#include "identity/spiffe/workload.grpc.pb.h"
+#include "identity/spiffe_state.h"
+
+namespace starling {
+namespace {
+
+constexpr Duration kLookEvery = std::chrono::milliseconds(500);  // for another socket at the path
+
+WorkloadState TakeFields(X509SVIDResponse& response) {
+  WorkloadState raw;
+  for (X509SVID& svid : *response.mutable_svids()) {
+    raw.svids.push_back({.id = std::move(*svid.mutable_spiffe_id()),
+                         .chain = std::move(*svid.mutable_x509_svid()),
+                         .key = std::move(*svid.mutable_x509_svid_key()),
+                         .bundle = std::move(*svid.mutable_bundle()),
+                         .hint = std::move(*svid.mutable_hint())});
+  }
+  for (auto& [domain, bundle] : *response.mutable_federated_bundles()) {
+    raw.federated.emplace(domain, std::move(bundle));
+  }
+  return raw;
+}
+
+// What an operator makes a registration entry of.
+Status NoIdentity(const std::string& said) {
+  std::error_code error;
+  const std::string path = std::filesystem::read_symlink("/proc/self/exe", error).string();
+  return WithNext(WithCode(absl::PermissionDeniedError(StrCat(
+                               "no identity for this process: no registration entry matches (user ",
+                               getuid(), ", group ", getgid(), ", process ", getpid(), ", ", path,
+                               "; the agent says: ", said, ")")),
+                           "no-identity"),
+                  StrCat("make an entry with selectors of it: unix:uid:", getuid(), ", unix:gid:",
+                         getgid(), ", unix:path:", path, "; on Kubernetes those of its pod"));
+}
+
+// The end of a stream as a trouble of ours.
+Status Ended(const grpc::Status& status, int message_bytes_max) {
+  const std::string said = Printable(status.error_message());
+  switch (status.error_code()) {
+    case grpc::StatusCode::OK:
+      return WithNext(absl::UnavailableError("the agent has ended the stream"),
+                      "look at the SPIRE agent");
+    case grpc::StatusCode::PERMISSION_DENIED:
+      return NoIdentity(said);
+    case grpc::StatusCode::INVALID_ARGUMENT:
+      return WithNext(absl::InvalidArgumentError(StrCat("the agent refuses the request: ", said)),
+                      "is something between us and the agent that drops the header "
+                      "workload.spiffe.io?");
+    case grpc::StatusCode::UNIMPLEMENTED:
+      return WithNext(
+          absl::UnimplementedError(StrCat("whoever answers serves no Workload API: ", said)),
+          "give the socket of the agent's Workload API, not another one of it");
+    case grpc::StatusCode::RESOURCE_EXHAUSTED:
+      return WithNext(
+          absl::ResourceExhaustedError(StrCat("the agent's message is refused (at most ",
+                                              message_bytes_max, " bytes are taken): ", said)),
+          "have fewer registration entries match this process");
+    case grpc::StatusCode::UNAVAILABLE:
+      return WithNext(absl::UnavailableError(StrCat("the agent is not available: ", said)),
+                      "look at the SPIRE agent");
+    default:
+      return WithNext(Status(static_cast<absl::StatusCode>(status.error_code()),
+                             StrCat("the agent's error: ", said)),
+                      "look at the log of the SPIRE agent");
+  }
+}
+
+// One stream. Every operation that was begun is awaited before the queue goes, as gRPC wants it.
+class Stream {
+ public:
+  Stream(UniqueFd socket, int message_bytes_max) {
+    grpc::ChannelArguments arguments;
+    arguments.SetMaxReceiveMessageSize(message_bytes_max);
+    arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, "localhost");
+    // Over a connection of our own: gRPC resolves no name, asks no proxy, waits for no back-off.
+    channel_ = grpc::CreateCustomInsecureChannelFromFd("workload", socket.release(), arguments);
+    stub_ = SpiffeWorkloadAPI::NewStub(channel_);
+    context_.AddMetadata("workload.spiffe.io", "true");
+    reader_ = stub_->PrepareAsyncFetchX509SVID(&context_, X509SVIDRequest(), &queue_);
+    reader_->StartCall(this);
+    pending_ = true;
+  }
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+  ~Stream() {
+    context_.TryCancel();
+    queue_.Shutdown();
+    void* tag = nullptr;
+    bool good = false;
+    while (queue_.Next(&tag, &good)) {
+    }
+  }
+
+  void Cancel() { context_.TryCancel(); }  // any thread
+
+  enum class Event : std::uint8_t { kMessage, kSilence, kEnd };
+  // Waits for the next message, at most `span` where one is given.
+  Event Next(std::optional<Duration> span) {
+    while (true) {
+      if (!pending_) {
+        message_.Clear();
+        reader_->Read(&message_, this);
+        pending_ = true;
+      }
+      const std::optional<bool> good = Await(span);
+      if (!good) return Event::kSilence;
+      pending_ = false;
+      if (!*good) break;
+      if (std::exchange(started_, true)) return Event::kMessage;
+    }
+    reader_->Finish(&status_, this);
+    CHECK(Await(std::nullopt).has_value());
+    return Event::kEnd;
+  }
+  X509SVIDResponse& message() { return message_; }
+  [[nodiscard]] const grpc::Status& status() const { return status_; }  // after kEnd
+
+ private:
+  // Whether the operation that is under way worked; nothing when `span` came first.
+  std::optional<bool> Await(std::optional<Duration> span) {
+    void* tag = nullptr;
+    bool good = false;
+    gpr_timespec deadline = gpr_inf_future(GPR_CLOCK_MONOTONIC);
+    if (span) {
+      deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                              gpr_time_from_nanos(span->count(), GPR_TIMESPAN));
+    }
+    const auto next = queue_.AsyncNext(&tag, &good, deadline);
+    if (next == grpc::CompletionQueue::TIMEOUT) return std::nullopt;
+    CHECK(next == grpc::CompletionQueue::GOT_EVENT);
+    return good;
+  }
+
+  grpc::CompletionQueue queue_;
+  grpc::ClientContext context_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<SpiffeWorkloadAPI::Stub> stub_;
+  X509SVIDResponse message_;
+  grpc::Status status_;
+  bool pending_ = false;
+  bool started_ = false;
+  std::unique_ptr<grpc::ClientAsyncReader<X509SVIDResponse>> reader_;
+};
+
+class WorkloadSource final : public LiveSource {
+ public:
+  WorkloadSource(std::string endpoint, const WorkloadOptions& options, const Clock& clock, Log log)
+      : LiveSource(StrCat("SPIFFE Workload API ", endpoint), clock, std::move(log)),
+        endpoint_(std::move(endpoint)),
+        options_(options),
+        thread_([this](const std::stop_token& stop) { Run(stop); }) {}
+
+ private:
+  void Run(const std::stop_token& stop) {
+    try {
+      WatchForever(stop);
+    } catch (const std::exception& error) {
+      Fail(absl::InternalError(StrCat("the watch has ended: ", error.what())));
+    }
+  }
+
+  void WatchForever(const std::stop_token& stop) {
+    Duration pause = options_.retry_min;
+    while (!stop.stop_requested()) {
+      const std::string seen = SocketFingerprint(endpoint_);
+      bool heard = false;
+      const Status end = WatchOnce(stop, heard);
+      if (stop.stop_requested()) return;
+      if (absl::IsInvalidArgument(end)) return Fail(end);
+      if (StableCode(end) == "no-identity") {
+        Withdraw(end);
+      } else {
+        SetTrouble(end);
+      }
+      if (heard) pause = options_.retry_min;
+      Pause(pause, seen, stop);
+      pause = std::min(pause * 2, options_.retry_max);
+    }
+  }
+
+  // One connection and its stream until that ends, and why.
+  Status WatchOnce(const std::stop_token& stop, bool& heard) {
+    ASSIGN_OR_RETURN(UniqueFd socket, ConnectToWorkloadEndpoint(endpoint_, stop));
+    Stream stream(std::move(socket), options_.message_bytes_max);
+    const std::stop_callback cancel(stop, [&stream] { stream.Cancel(); });
+    std::optional<Duration> span = options_.silence_max;  // for the first message only
+    while (true) {
+      switch (stream.Next(span)) {
+        case Stream::Event::kEnd:
+          return Ended(stream.status(), options_.message_bytes_max);
+        case Stream::Event::kSilence:
+          SetTrouble(Silent());
+          break;
+        case Stream::Event::kMessage:
+          heard = true;
+          TakeIn(TakeFields(stream.message()));
+          break;
+      }
+      span.reset();
+    }
+  }
+
+  [[nodiscard]] Status Silent() const {
+    return WithNext(absl::UnavailableError(StrCat("the agent takes the connection but has said "
+                                                  "nothing for ",
+                                                  Millis(options_.silence_max), " ms")),
+                    "is it the agent's socket, and does the agent reach its server?");
+  }
+
+  void TakeIn(const WorkloadState& raw) {
+    Result<WorkloadIdentity> identity = ReadWorkloadState(raw, options_.choice, clock().UtcNow());
+    if (!identity.ok()) {
+      return SetTrouble(Annotate(identity.status(), "the agent's message is not taken"));
+    }
+    if (!identity->left_out.empty() && identity->left_out != left_out_) {
+      log().Warning("identity: of the agent's message this is left out: {}", identity->left_out);
+    }
+    left_out_ = identity->left_out;
+    Publish(std::move(identity->state), identity->trouble);
+  }
+
+  // The agent says that there is no identity: what it gave before is gone. The bundles stay, since
+  // it has said nothing of them.
+  void Withdraw(const Status& why) {
+    const std::shared_ptr<const IdentityState> held = Current();
+    if (held->svid == nullptr) return SetTrouble(why);
+    auto state = std::make_shared<IdentityState>(*held);
+    state->svid = nullptr;
+    Publish(std::move(state), why);
+  }
+
+  void Pause(Duration span, const std::string& seen, const std::stop_token& stop) const {
+    std::mutex mutex;
+    std::condition_variable_any never;
+    std::unique_lock lock(mutex);
+    while (span > Duration::zero() && !stop.stop_requested()) {
+      const Duration step = std::min(span, kLookEvery);
+      never.wait_for(lock, stop, step, [] { return false; });
+      span -= step;
+      const std::string now = SocketFingerprint(endpoint_);
+      if (!now.empty() && now != seen) return;
+    }
+  }
+
+  const std::string endpoint_;
+  const WorkloadOptions options_;
+  std::string left_out_;  // the thread's
+  std::jthread thread_;   // Last: ends before what it uses.
+};
+
+}  // namespace
+
+Result<std::unique_ptr<LiveSource>> StartWorkloadSource(const WorkloadOptions& options,
+                                                        const Clock& clock, Log log) {
+  ASSIGN_OR_RETURN(std::string endpoint, ParseWorkloadEndpoint(options.address));
+  QuietGrpc();
+  return std::make_unique<WorkloadSource>(std::move(endpoint), options, clock, std::move(log));
+}
+
+}  // namespace starling
