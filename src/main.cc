@@ -4,11 +4,13 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <iostream>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -17,6 +19,7 @@
 #include "base/clock.h"
 #include "base/owned.h"
 #include "base/random.h"
+#include "base/secrets.h"
 #include "base/text.h"
 #include "command_line.h"
 #include "commands.h"
@@ -29,6 +32,9 @@ constexpr int kInterruptedTwice = 130;
 // time, they cost more in page faults than in arithmetic: 12 % of a round of 1 MiB.
 constexpr int kMapFromBytes = 8 << 20;
 constexpr int kKeepFreeBytes = 32 << 20;
+// What must not be read by others of the machine, nor by the programs that this process starts.
+constexpr std::string_view kSecretFlags[] = {"join-token", "jointoken"};
+constexpr std::string_view kSecretVariables[] = {"STARLING_JOIN_TOKEN", "SPIRE_JOIN_TOKEN"};
 int signal_pipe = -1;  // The handler can reach nothing but a global.
 
 void OnSignal(int signal) {
@@ -109,16 +115,18 @@ Host ReadHost(const EnvironmentMap& environment) {
   return host;
 }
 
-int Main(const std::vector<std::string>& arguments) {
+int Main(std::span<char* const> argv) {
+  const std::vector<std::string> arguments(argv.begin(), argv.end());
+  EnvironmentMap environment = ReadEnvironment();
+  const std::vector<std::string> secrets = HideSecrets(argv, {kSecretFlags, kSecretVariables});
   const Result<CommandLine> line = ParseCommandLine(arguments);
   if (!line.ok()) {
-    std::cerr << ErrorLine(line.status(), "starling") << "\n";
+    std::cerr << Redacted(ErrorLine(line.status(), "starling"), secrets) << "\n";
     return 2;
   }
   const StopOnSignal signals;
   const RealClock clock;
   SystemRandom random;
-  EnvironmentMap environment = ReadEnvironment();
   Host host = ReadHost(environment);
   std::error_code error;
   const std::string self = std::filesystem::read_symlink("/proc/self/exe", error).string();
@@ -136,7 +144,9 @@ int main(int argc, char** argv) {
   static_cast<void>(mallopt(M_TRIM_THRESHOLD, starling::kKeepFreeBytes));
   // NOLINTEND(concurrency-mt-unsafe)
   try {
-    return starling::Main(std::vector<std::string>(argv + 1, argv + argc));
+    // A caller may leave out even the program's name.
+    const std::span<char* const> all(argv, static_cast<std::size_t>(argc));
+    return starling::Main(all.subspan(std::min<std::size_t>(1, all.size())));
   } catch (const std::exception& error) {
     std::cerr << "starling: internal: " << error.what() << "\n";
     return 1;
