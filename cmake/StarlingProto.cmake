@@ -1,7 +1,10 @@
 # starling_proto(NAME workload_proto PROTO workload.proto): messages and gRPC stubs as target starling_<NAME>, compiled without our
 # warnings, since nobody here wrote that code. Includes are named from src/: "identity/spiffe/workload.grpc.pb.h".
+# The target starling_generated makes the files of all of them and compiles nothing: for clang-tidy.
 find_package(Protobuf REQUIRED)
 find_package(gRPC CONFIG REQUIRED)
+
+add_custom_target(starling_generated)
 
 function(starling_proto)
   cmake_parse_arguments(PARSE_ARGV 0 arg "" "NAME;PROTO" "")
@@ -20,7 +23,10 @@ function(starling_proto)
     DEPENDS ${proto}
     COMMENT "protoc ${name}.proto"
     VERBATIM)
+  add_custom_target(${target}_files DEPENDS ${sources})
+  add_dependencies(starling_generated ${target}_files)
   add_library(${target} STATIC ${sources})
+  add_dependencies(${target} ${target}_files)
   target_compile_features(${target} PUBLIC cxx_std_20)
   target_include_directories(${target} SYSTEM PUBLIC ${out})
   # absl's synchronization is named although gRPC needs it too: Debian's packages do not say so to the linker.

@@ -123,3 +123,12 @@ def test_a_database_may_name_files_that_are_gone(checkout, monkeypatch):
     (folder / "compile_commands.json").write_text(json.dumps(entries))
     monkeypatch.setattr(sys, "argv", ["lint.py", "--all"])
     assert lint.main() == 0
+
+
+def test_what_was_generated_is_not_looked_at(checkout):
+    generated = checkout.root / "build/clang/proto/c.pb.cc"
+    generated.parent.mkdir(parents=True)
+    generated.write_text("int c;\n")
+    written = checkout.root / "src/base/a.cc"
+    entries = [{"file": str(path), "command": ""} for path in (generated, written, checkout.root / "src/gone.cc")]
+    assert list(lint.database_of(entries)) == [written.resolve()]

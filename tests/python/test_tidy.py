@@ -59,6 +59,8 @@ BROKEN = {
         ("src/sn/a.h", GUARD + '#include "sl/learning_node.h"\n', "src/sn/a.h:4: include: "),
     "a library of another folder":
         ("src/protocol/tls.h", GUARD + '#include "openssl/ssl.h"\n', ":4: include: src/protocol/ may not include the library openssl"),
+    "messages of gRPC outside identity":
+        ("src/http/rpc.cc", '#include "identity/spiffe/x.grpc.pb.h"\n', ":1: include: src/http/ may not include the library grpc"),
     "a library in angle brackets":
         ("src/base/db.h", GUARD + "#include <sqlite3.h>\n", ":4: include: src/base/ may not include the library sqlite"),
     "GoogleTest outside a test":
