@@ -1,0 +1,75 @@
+// A SPIRE server as far as a node meets it that is its own agent: gRPC over TLS on a loopback port,
+// tokens that are good once, agents of which one certificate is active, CAs that change. Any
+// thread.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/mailbox.h"
+#include "grpcpp/server.h"
+#include "identity/spiffe/spire/types.pb.h"
+#include "identity/svid.h"
+
+namespace starling::testing {
+
+struct FakeCa {
+  explicit FakeCa(const std::string& trust_domain);
+  KeyPtr key;
+  std::shared_ptr<X509> certificate;
+};
+
+// What the server knows and has done.
+struct FakeSpireWorld {
+  std::set<std::string> tokens;
+  struct Agent {
+    std::string active, renewed;  // leaves in DER; the renewed one is active from its first use
+  };
+  std::map<std::string, Agent> agents;  // by SPIFFE ID
+  std::vector<spire::api::types::Entry> entries;
+  std::map<std::string, std::shared_ptr<FakeCa>> federated;  // by trust domain
+  std::vector<std::shared_ptr<FakeCa>> cas;                  // the bundle
+  std::shared_ptr<FakeCa> signer;                            // one of them
+  std::chrono::seconds agent_life{3600}, svid_life{3600};
+  int attestations_to_limit = 0;  // so many are refused with ResourceExhausted
+  int bundles_to_lose = 0;        // so many times GetBundle is Unavailable
+  std::optional<spire::api::types::PermissionDeniedDetails::Reason> refuses_agents;
+  int attestations = 0, renewals = 0, svids = 0, looks = 0;  // calls that came
+
+  void AddEntry(const std::string& id, const std::string& path, const std::string& hint = "");
+};
+
+class FakeSpire {
+ public:
+  // Its one CA is `trust_domain`'s; it calls itself spiffe://<trust domain><path>. Started.
+  explicit FakeSpire(const std::string& trust_domain, const std::string& path = "/spire/server");
+  FakeSpire(const FakeSpire&) = delete;
+  FakeSpire& operator=(const FakeSpire&) = delete;
+  ~FakeSpire();
+
+  // Stop() ends connections; Start() comes back at the same port with a certificate of the signer.
+  void Stop();
+  void Start();
+  [[nodiscard]] std::uint16_t port() const { return port_; }
+  [[nodiscard]] std::string BundlePem();
+  template <typename F>
+  auto With(F&& f) {
+    return world_.With(std::forward<F>(f));
+  }
+
+ private:
+  struct Services;
+  const std::string trust_domain_, path_;
+  Guarded<FakeSpireWorld> world_;
+  std::unique_ptr<Services> services_;
+  std::unique_ptr<grpc::Server> server_;
+  std::uint16_t port_ = 0;
+};
+
+}  // namespace starling::testing

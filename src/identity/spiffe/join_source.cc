@@ -1,0 +1,384 @@
+#include "identity/spiffe/join_source.h"
+
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <thread>
+#include <utility>
+
+#include "base/fs.h"
+#include "base/mailbox.h"
+#include "base/text.h"
+#include "identity/certificate.h"
+#include "identity/certificate_request.h"
+#include "identity/join_plan.h"
+#include "identity/join_state.h"
+#include "identity/spiffe/spire_client.h"
+#include "identity/spiffe_state.h"
+#include "openssl/crypto.h"
+
+namespace starling {
+namespace {
+
+constexpr unsigned kFolderMode = 0700;
+constexpr std::size_t kRootsMax = 1000;
+constexpr std::size_t kChainMax = 10;
+
+struct NewKey {
+  std::shared_ptr<EVP_PKEY> key;
+  std::string request;
+};
+Result<NewKey> MakeNewKey() {
+  ASSIGN_OR_RETURN(KeyPtr key, MakeKey());
+  ASSIGN_OR_RETURN(std::string request, MakeCertificateRequest(*key));
+  return NewKey{{key.release(), &EVP_PKEY_free}, std::move(request)};
+}
+
+// An agent as the server issued it, checked as a peer would: it must be good for its connections.
+Result<std::shared_ptr<const Svid>> CheckedAgent(const std::string& chain_der, NewKey key,
+                                                 const std::string& trust_domain,
+                                                 const Bundle& bundle, UtcTime now) {
+  ASSIGN_OR_RETURN(std::vector<std::shared_ptr<X509>> certificates,
+                   ParseCertificatesDer(chain_der, kChainMax));
+  ASSIGN_OR_RETURN(std::shared_ptr<const Svid> agent,
+                   MakeAgentSvid(std::move(certificates), std::move(key.key), trust_domain));
+  std::vector<X509*> chain;
+  for (const auto& certificate : agent->chain) chain.push_back(certificate.get());
+  const IdentityState trusting{.svid = nullptr, .bundles = {{trust_domain, bundle}}};
+  const Status status = VerifyPeer(chain, trusting, PeerPolicy{{}, {"*"}}, now).status();
+  if (status.ok()) return agent;
+  // Its words name the ID, and that holds the token.
+  return WithNext(WithCode(absl::UnauthenticatedError(
+                               StrCat("the agent's certificate that the SPIRE server issued is ",
+                                      "not good here: ", StableCode(status))),
+                           "spire-server-error"),
+                  "compare the clocks of this machine and of the SPIRE server");
+}
+
+class JoinSource final : public LiveSource {
+ public:
+  JoinSource(JoinOptions options, std::optional<JoinState> state, const Clock& clock, Log log);
+
+ private:
+  void Run(const std::stop_token& stop);
+  [[nodiscard]] Status Step(const std::stop_token& stop);
+  [[nodiscard]] Status Attest(const std::stop_token& stop);
+  [[nodiscard]] Status Look(const std::stop_token& stop);
+  [[nodiscard]] Status RenewAgent(const std::stop_token& stop);
+  [[nodiscard]] Status Choose(SpireClient& client);
+  [[nodiscard]] Status IssueSvid(SpireClient& client);
+  [[nodiscard]] Result<WorkloadState> ReadAll(SpireClient& client);
+  [[nodiscard]] SpireConnection Connection() const;
+  [[nodiscard]] Duration Pause(const Status& status, int failures) const;
+  void Adopt(JoinState state);
+  void SaveBundle(const std::string& roots_der);
+  void Save();
+  void Withdraw();
+
+  const JoinOptions options_;
+  const std::string path_;  // of the state file
+  std::string token_;       // wiped once it is spent
+  std::vector<std::string> secrets_;
+  struct Attested {
+    std::string chain;
+    NewKey key;
+  };
+  std::optional<Attested> attested_;  // what the token gave, while it is not in `state_`
+  std::optional<JoinState> state_;
+  std::optional<JoinEntry> entry_;
+  SvidFields fields_;  // of the newest certificate, without its bundle
+  std::string roots_;  // the newest bundle in DER
+  JoinTimes times_;
+  Status unsaved_;                        // why the state file does not hold `state_`
+  std::set<std::string> without_bundle_;  // federated trust domains
+  std::mutex mutex_;
+  std::condition_variable_any pause_;
+  std::jthread thread_;  // last: it ends before what it uses
+};
+
+JoinSource::JoinSource(JoinOptions options, std::optional<JoinState> state, const Clock& clock,
+                       Log log)
+    : LiveSource(
+          StrCat("SPIRE server ", options.server_host, ":", options.server_port, " (join token)"),
+          clock, std::move(log)),
+      options_([&] {
+        JoinOptions without_token = options;
+        without_token.token.clear();
+        return without_token;
+      }()),
+      path_(JoinStatePath(options.state_dir)),
+      token_(std::move(options.token)) {
+  if (!token_.empty()) secrets_.push_back(token_);
+  if (state) Adopt(*std::move(state));
+  thread_ = std::jthread([this](const std::stop_token& stop) { Run(stop); });
+}
+
+void JoinSource::Adopt(JoinState state) {
+  // The last part of the agent's ID is the token it came from.
+  const std::string_view path = state.agent->id.path();
+  secrets_.emplace_back(path.substr(path.rfind('/') + 1));
+  times_.agent = LifeOf(*state.agent, clock().UtcNow());
+  state_ = std::move(state);
+}
+
+void JoinSource::Save() {
+  unsaved_ = WriteJoinState(*state_, path_);
+  if (unsaved_.ok()) return;
+  unsaved_ = WithNext(
+      WithCode(Annotate(unsaved_, "the SPIRE agent of this node cannot be kept"),
+               "join-state-unsaved"),
+      "make room and permit writing there; until then a restart would need a new join token");
+}
+
+void JoinSource::Run(const std::stop_token& stop) {
+  for (int failures = 0; !stop.stop_requested();) {
+    const Status status = Step(stop);
+    if (stop.stop_requested()) return;
+    if (IsFinalJoinError(status)) return Fail(status);
+    if (!status.ok()) SetTrouble(status);
+    const Duration pause = Pause(status, failures);
+    failures = status.ok() ? 0 : failures + 1;
+    std::unique_lock lock(mutex_);
+    pause_.wait_for(lock, stop, pause, [] { return false; });
+  }
+}
+
+Duration JoinSource::Pause(const Status& status, int failures) const {
+  const UtcTime now = clock().UtcNow();
+  if (status.ok()) return NextLook(times_) - now;
+  std::vector<UtcTime> ends;
+  if (state_) ends.push_back(state_->agent->not_after);
+  if (times_.svid) ends.push_back(times_.svid->until);
+  return RetryPause(failures, ends, now);
+}
+
+Status JoinSource::Step(const std::stop_token& stop) {
+  if (!state_) RETURN_IF_ERROR(Attest(stop));
+  const UtcTime now = clock().UtcNow();
+  if (state_->agent->not_after <= now) return AgentExpired(state_->agent->not_after);
+  Status status = RenewalDue(times_.agent, now) ? RenewAgent(stop) : absl::OkStatus();
+  if (status.ok()) status = Look(stop);
+  if (StableCode(status) != "spire-server-unreachable") return status;
+  return WithNext(status, StrCat("start it, or correct its address; this is tried again by itself "
+                                 "until ",
+                                 FormatUtc(state_->agent->not_after),
+                                 ", after that a new join token is needed"));
+}
+
+SpireConnection JoinSource::Connection() const {
+  return {.server = {options_.server_host, options_.server_port, options_.trust_domain},
+          .trusted = state_ ? state_->bundle : Bundle{},
+          .insecure = false,
+          .agent = state_ ? state_->agent : nullptr,
+          .secrets = secrets_,
+          .now = clock().UtcNow()};
+}
+
+Status JoinSource::Attest(const std::stop_token& stop) {
+  SpireConnection connection = Connection();
+  connection.insecure = options_.insecure_bootstrap;
+  if (!connection.insecure) {
+    ASSIGN_OR_RETURN(const std::string pem, ReadFile(options_.bundle_file));
+    Result<std::vector<std::shared_ptr<X509>>> roots = ParseCertificates(pem);
+    if (!roots.ok()) return Annotate(roots.status(), options_.bundle_file);
+    connection.trusted.roots = *std::move(roots);
+  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<SpireClient> client,
+                   SpireClient::Make(std::move(connection), stop));
+  if (!attested_) {
+    ASSIGN_OR_RETURN(NewKey key, MakeNewKey());
+    ASSIGN_OR_RETURN(std::string chain, client->Attest(token_, key.request));
+    attested_ = Attested{std::move(chain), std::move(key)};
+  }
+  // The token is spent: whatever fails from here on is tried again with what it gave.
+  JoinState state{.trust_domain = options_.trust_domain,
+                  .token_hash = TokenHash(token_),
+                  .agent = nullptr,
+                  .bundle = {}};
+  ASSIGN_OR_RETURN(const std::string roots, client->OwnBundle());
+  ASSIGN_OR_RETURN(state.bundle.roots, ParseCertificatesDer(roots, kRootsMax));
+  ASSIGN_OR_RETURN(state.agent, CheckedAgent(attested_->chain, attested_->key, state.trust_domain,
+                                             state.bundle, clock().UtcNow()));
+  Adopt(std::move(state));
+  attested_.reset();
+  roots_ = roots;
+  Save();
+  OPENSSL_cleanse(token_.data(), token_.size());
+  token_.clear();
+  log().Info("identity: this node is an agent of the SPIRE server {}:{}, until {}",
+             options_.server_host, options_.server_port, FormatUtc(state_->agent->not_after));
+  return absl::OkStatus();
+}
+
+Status JoinSource::RenewAgent(const std::stop_token& stop) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<SpireClient> client,
+                   SpireClient::Make(Connection(), stop));
+  ASSIGN_OR_RETURN(NewKey key, MakeNewKey());
+  ASSIGN_OR_RETURN(const std::string chain, client->RenewAgent(key.request));
+  JoinState state = *state_;
+  ASSIGN_OR_RETURN(roots_, client->OwnBundle());
+  ASSIGN_OR_RETURN(state.bundle.roots, ParseCertificatesDer(roots_, kRootsMax));
+  ASSIGN_OR_RETURN(state.agent, CheckedAgent(chain, std::move(key), state.trust_domain,
+                                             state.bundle, clock().UtcNow()));
+  Adopt(std::move(state));
+  // Before its first use: from then on the server takes the old one no more.
+  Save();
+  log().Info("identity: the agent of this node is renewed, until {}",
+             FormatUtc(state_->agent->not_after));
+  return absl::OkStatus();
+}
+
+Status JoinSource::Choose(SpireClient& client) {
+  ASSIGN_OR_RETURN(std::vector<JoinEntry> entries, client.Entries());
+  Result<JoinEntry> chosen =
+      ChooseEntry(std::move(entries), options_.choice, options_.trust_domain);
+  if (!chosen.ok()) {
+    Withdraw();
+    return chosen.status();
+  }
+  if (entry_ != *chosen) times_.svid.reset();
+  entry_ = *std::move(chosen);
+  return absl::OkStatus();
+}
+
+void JoinSource::Withdraw() {
+  entry_.reset();
+  times_.svid.reset();
+  const std::shared_ptr<const IdentityState> held = Current();
+  if (held->svid == nullptr) return;
+  auto without = std::make_shared<IdentityState>(*held);
+  without->svid = nullptr;
+  Publish(std::move(without));
+}
+
+Status JoinSource::IssueSvid(SpireClient& client) {
+  ASSIGN_OR_RETURN(const NewKey key, MakeNewKey());
+  SvidFields fields{.id = entry_->spiffe_id, .chain = {}, .key = {}, .bundle = {}, .hint = {}};
+  ASSIGN_OR_RETURN(fields.key, KeyPkcs8(*key.key));
+  ASSIGN_OR_RETURN(fields.chain, client.NewSvid(*entry_, key.request));
+  fields_ = std::move(fields);
+  return absl::OkStatus();
+}
+
+Result<WorkloadState> JoinSource::ReadAll(SpireClient& client) {
+  WorkloadState raw;
+  raw.svids = {fields_};
+  // After the certificate, so that its CA is in it even if it is a new one.
+  ASSIGN_OR_RETURN(raw.svids[0].bundle, client.OwnBundle());
+  for (const std::string& domain : entry_->federates_with) {
+    Result<std::string> bundle = client.FederatedBundle(domain);
+    if (absl::IsNotFound(bundle.status())) {
+      if (without_bundle_.insert(domain).second) {
+        log().Warning("identity: the SPIRE server has no bundle of {}, which the entry names",
+                      domain);
+      }
+      continue;
+    }
+    RETURN_IF_ERROR(bundle.status());
+    without_bundle_.erase(domain);
+    raw.federated[domain] = *std::move(bundle);
+  }
+  return raw;
+}
+
+Status JoinSource::Look(const std::stop_token& stop) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<SpireClient> client,
+                   SpireClient::Make(Connection(), stop));
+  RETURN_IF_ERROR(Choose(*client));
+  const UtcTime now = clock().UtcNow();
+  const bool renew = !times_.svid || RenewalDue(*times_.svid, now);
+  if (renew) RETURN_IF_ERROR(IssueSvid(*client));
+  ASSIGN_OR_RETURN(const WorkloadState raw, ReadAll(*client));
+  ASSIGN_OR_RETURN(const WorkloadIdentity identity,
+                   ReadWorkloadState(raw, {.paths = {"*"}, .hint = ""}, now));
+  RETURN_IF_ERROR(identity.trouble);
+  SaveBundle(raw.svids[0].bundle);
+  if (!identity.left_out.empty()) log().Warning("identity: {}", identity.left_out);
+  if (renew) times_.svid = LifeOf(*identity.state->svid, now);
+  times_.looked = now;
+  Publish(identity.state);
+  return unsaved_;
+}
+
+void JoinSource::SaveBundle(const std::string& roots_der) {
+  if (roots_der == roots_ && unsaved_.ok()) return;
+  Result<std::vector<std::shared_ptr<X509>>> roots = ParseCertificatesDer(roots_der, kRootsMax);
+  if (!roots.ok()) return;  // ReadWorkloadState() has read them already.
+  roots_ = roots_der;
+  state_->bundle.roots = *std::move(roots);
+  Save();
+}
+
+Status CheckOptions(const JoinOptions& options) {
+  if (options.server_host.empty() || options.server_port == 0) {
+    return WithNext(absl::InvalidArgumentError("the address of the SPIRE server is missing"),
+                    "give --server-address HOST and --server-port PORT");
+  }
+  const Result<SpiffeId> id = SpiffeId::Parse(StrCat("spiffe://", options.trust_domain));
+  if (!id.ok() || !id->path().empty()) {
+    return WithNext(absl::InvalidArgumentError("the trust domain of the SPIRE server is missing "
+                                               "or none"),
+                    "give its name, as in --spire-trust-domain example.org");
+  }
+  if (options.state_dir.empty()) {
+    return WithNext(absl::InvalidArgumentError("a join token needs a state directory, since it is "
+                                               "good only once"),
+                    "name one that outlives this process");
+  }
+  return absl::OkStatus();
+}
+
+// Found out before a token is spent on an agent that cannot be kept.
+Status CheckWritable(const std::string& state_dir) {
+  RETURN_IF_ERROR(MakeDirectories(state_dir, kFolderMode));
+  // Dropped without Commit(): it leaves nothing behind.
+  return DurableFile::Create(StrCat(state_dir, "/spire-agent.try"), 0600).status();
+}
+
+Status CheckBootstrap(const JoinOptions& options, const Log& log) {
+  if (options.insecure_bootstrap) {
+    log.Warning(
+        "identity: insecure bootstrap: whoever answers at {}:{} is believed and gets the join "
+        "token. Next: give the bundle of the SPIRE server instead (spire-server bundle show)",
+        options.server_host, options.server_port);
+    return absl::OkStatus();
+  }
+  const std::string next =
+      "give the CAs of the SPIRE server as a file (spire-server bundle show > FILE)";
+  if (options.bundle_file.empty()) {
+    return WithNext(WithCode(absl::InvalidArgumentError(
+                                 "nothing tells by what the SPIRE server is to be believed"),
+                             "no-bootstrap-bundle"),
+                    StrCat(next, "; --insecure-bootstrap believes whoever answers"));
+  }
+  ASSIGN_OR_RETURN(const std::string pem, ReadFile(options.bundle_file));
+  return WithNext(Annotate(ParseCertificates(pem).status(), options.bundle_file), next);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<LiveSource>> StartJoinSource(JoinOptions options, const Clock& clock,
+                                                    Log log) {
+  RETURN_IF_ERROR(CheckOptions(options));
+  const std::string path = JoinStatePath(options.state_dir);
+  Result<JoinState> kept = ReadJoinState(path);
+  ASSIGN_OR_RETURN(const JoinStart start, DecideJoinStart({.state = kept,
+                                                           .path = path,
+                                                           .trust_domain = options.trust_domain,
+                                                           .token_hash = TokenHash(options.token),
+                                                           .now = clock.UtcNow()}));
+  RETURN_IF_ERROR(CheckWritable(options.state_dir));
+  if (start == JoinStart::kResume) {
+    return std::unique_ptr<LiveSource>(
+        new JoinSource(std::move(options), *std::move(kept), clock, std::move(log)));
+  }
+  if (!kept.ok() && !absl::IsNotFound(kept.status())) {
+    log.Warning("{}; the join token replaces it", ErrorLine(kept.status(), "identity"));
+  }
+  RETURN_IF_ERROR(CheckBootstrap(options, log));
+  return std::unique_ptr<LiveSource>(
+      new JoinSource(std::move(options), std::nullopt, clock, std::move(log)));
+}
+
+}  // namespace starling

@@ -1,0 +1,44 @@
+// An identity by a SPIRE join token: the process is its own SPIRE agent, as HPE's containers were.
+// It attests itself with the token once, keeps the agent in its state directory, and has the
+// certificate of its entry issued and renewed from then on. docs/identity.md says how to set it up.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/result.h"
+#include "identity/live_source.h"
+#include "identity/svid.h"
+
+namespace starling {
+
+struct JoinOptions {
+  std::string server_host;
+  std::uint16_t server_port = 8081;
+  std::string trust_domain;
+  std::string token;                // "": the state directory must hold an agent
+  std::string bundle_file;          // PEM: the CAs that the server is believed by when attesting
+  bool insecure_bootstrap = false;  // instead: believe whoever answers, with a warning
+  std::string state_dir;            // made where it is missing
+  SvidChoice choice;
+};
+
+// Starts one thread, which ends promptly with the source, and returns without waiting for an
+// identity (LiveSource::AwaitIdentity() does). Fails at once for options that are wrong and where
+// no agent is left and no token to make one.
+//
+// An agent in the state directory is used while it is valid and the token that is given is none or
+// the one it came from; another token attests a new agent, and the old one is kept until that has
+// worked. The certificate and the agent are renewed when half of what was left of them is over;
+// entries and bundles are read at least each minute and each quarter of the certificate's life. An
+// entry that is gone withdraws the certificate. A server that does not answer is a trouble, and
+// tried again. A spent token, a refused agent, and an agent that ran out meanwhile end the source
+// (LiveSource::Fail): the certificate that is held stays until its end. Only one process at a time
+// may use a state directory. `clock` must outlive the source; the pauses are real time.
+[[nodiscard]] Result<std::unique_ptr<LiveSource>> StartJoinSource(JoinOptions options,
+                                                                  const Clock& clock, Log log);
+
+}  // namespace starling
