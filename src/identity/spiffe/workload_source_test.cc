@@ -1,5 +1,6 @@
 #include "identity/spiffe/workload_source.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <condition_variable>
@@ -8,6 +9,8 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <system_error>
+#include <utility>
 #include <vector>
 
 #include "base/scratch_testing.h"
@@ -333,17 +336,38 @@ TEST_F(WorkloadSourceTest, GarbageIsNamedAndWhatIsHeldStays) {
   EXPECT_EQ(api_.streams(), 1);
 }
 
+// Nobody listens there: who asks a proxy in these tests gets nowhere.
+// NOLINTNEXTLINE(concurrency-mt-unsafe): before main there is one thread.
+const int kProxies = setenv("http_proxy", "http://127.0.0.1:1", 1) +
+                     // NOLINTNEXTLINE(concurrency-mt-unsafe): the same
+                     setenv("grpc_proxy", "http://127.0.0.1:1", 1);
+
 TEST_F(WorkloadSourceTest, OverTcpNoProxyIsAsked) {
-  ASSERT_EQ(setenv("http_proxy", "http://127.0.0.1:1", 1), 0);
-  ASSERT_EQ(setenv("grpc_proxy", "http://127.0.0.1:1", 1), 0);
+  ASSERT_EQ(kProxies, 0);
   FakeWorkloadApi api("127.0.0.1:0");
   api.Push({Fields(ca_)});
   WorkloadOptions options = Options();
   options.address = "tcp://127.0.0.1:" + std::to_string(api.port());
   StartSource(options);
   EXPECT_TRUE(source_->AwaitIdentity(kHanging, {}).ok()) << Trouble();
-  source_.reset();
-  ASSERT_EQ(unsetenv("http_proxy") + unsetenv("grpc_proxy"), 0);
+  source_.reset();  // Its server goes first.
+}
+
+// A node starts programs; what it talks to the agent with is not for them.
+TEST_F(WorkloadSourceTest, ProgramsThatAreStartedInheritNoDescriptor) {
+  StartWithAState();
+  std::vector<std::string> inherited;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    const int fd = std::stoi(entry.path().filename().string());
+    const int flags = fcntl(fd, F_GETFD);
+    std::error_code error;
+    const std::string what = std::filesystem::read_symlink(entry.path(), error).string();
+    if (fd > 2 && flags >= 0 && (flags & FD_CLOEXEC) == 0 &&
+        (what.starts_with("socket:") || what.starts_with("anon_inode:"))) {
+      inherited.push_back(what);
+    }
+  }
+  EXPECT_EQ(inherited, std::vector<std::string>{});
 }
 
 // If one of them did not, the test would hang and its limit end it.

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <cstddef>
-#include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -33,18 +33,19 @@ class FakeWorkloadApi final : private SpiffeWorkloadAPI::Service {
   ~FakeWorkloadApi() override { Stop(); }
 
   // Every stream that is open gets each push in order; a new one begins with the last.
-  void Push(std::vector<SvidFields> svids, std::map<std::string, std::string> federated = {}) {
+  void Push(const std::vector<SvidFields>& svids,
+            const std::map<std::string, std::string>& federated = {}) {
     X509SVIDResponse response;
-    for (SvidFields& fields : svids) {
+    for (const SvidFields& fields : svids) {
       X509SVID& svid = *response.add_svids();
-      svid.set_spiffe_id(std::move(fields.id));
-      svid.set_x509_svid(std::move(fields.chain));
-      svid.set_x509_svid_key(std::move(fields.key));
-      svid.set_bundle(std::move(fields.bundle));
-      svid.set_hint(std::move(fields.hint));
+      svid.set_spiffe_id(fields.id);
+      svid.set_x509_svid(fields.chain);
+      svid.set_x509_svid_key(fields.key);
+      svid.set_bundle(fields.bundle);
+      svid.set_hint(fields.hint);
     }
-    for (auto& [domain, bundle] : federated) {
-      (*response.mutable_federated_bundles())[domain] = std::move(bundle);
+    for (const auto& [domain, bundle] : federated) {
+      (*response.mutable_federated_bundles())[domain] = bundle;
     }
     const std::scoped_lock lock(mutex_);
     answer_.reset();
