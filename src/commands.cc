@@ -12,6 +12,7 @@
 #include "http/client.h"
 #include "http/tls.h"
 #include "identity/dev_authority.h"
+#include "identity/pem_source.h"
 #include "swci/sn_client.h"
 #include "swci/swci.h"
 
@@ -61,8 +62,8 @@ Status RunSn(const CommandLine& line, const Machine& machine) {
   ASSIGN_OR_RETURN(const Log log, LogFrom(settings, "swarm.SN"));
   ASSIGN_OR_RETURN(const NetworkNodeConfig config, SnConfigFrom(settings));
   ASSIGN_OR_RETURN(const PemFiles files, IdentityFrom(settings));
-  ASSIGN_OR_RETURN(const std::unique_ptr<SvidSource> identity,
-                   LoadPemSource(files, machine.clock.UtcNow()));
+  ASSIGN_OR_RETURN(const std::unique_ptr<LiveSource> identity,
+                   WatchPemFiles(files, machine.clock, log));
   for (const std::string& note : settings.notes()) log.Info("{}", note);
   const auto ready = [&](std::uint16_t api_port, std::uint16_t health_port) {
     WriteReadyFile(settings.Text("ready-file"),
@@ -88,8 +89,8 @@ Result<int> RunSl(const CommandLine& line, const Machine& machine) {
   ASSIGN_OR_RETURN(const LearningNodeConfig config,
                    SlConfigFrom(settings, line.program, machine.host));
   ASSIGN_OR_RETURN(const PemFiles files, IdentityFrom(settings));
-  ASSIGN_OR_RETURN(const std::unique_ptr<SvidSource> identity,
-                   LoadPemSource(files, machine.clock.UtcNow()));
+  ASSIGN_OR_RETURN(const std::unique_ptr<LiveSource> identity,
+                   WatchPemFiles(files, machine.clock, log));
   for (const std::string& note : settings.notes()) log.Info("{}", note);
   ExportDirectory(settings, machine.host, "DATA_DIR", "data-dir", kHpeDataDir);
   ExportDirectory(settings, machine.host, "MODEL_DIR", "model-dir", kHpeModelDir);
@@ -107,10 +108,10 @@ struct OperatorEdge {
   std::unique_ptr<TlsContext> tls;
   std::unique_ptr<HttpClient> http;
 };
-Result<OperatorEdge> MakeEdge(const Settings& settings, const Machine& machine) {
+Result<OperatorEdge> MakeEdge(const Settings& settings, const Machine& machine, const Log& log) {
   OperatorEdge edge;
   ASSIGN_OR_RETURN(const PemFiles files, IdentityFrom(settings));
-  ASSIGN_OR_RETURN(edge.identity, LoadPemSource(files, machine.clock.UtcNow()));
+  ASSIGN_OR_RETURN(edge.identity, WatchPemFiles(files, machine.clock, log));
   PeerPolicy policy{settings.List("trust-domains"), settings.List("sn-paths")};
   ASSIGN_OR_RETURN(edge.tls, TlsContext::Create(*edge.identity, std::move(policy), machine.clock));
   edge.http = std::make_unique<HttpClient>(*edge.tls, HttpClientOptions{});
@@ -143,7 +144,7 @@ Result<int> RunSwciCommand(const CommandLine& line, const Machine& machine) {
   Result<std::vector<Endpoint>> sns = SnEndpointsFrom(settings);
   if (!sns.ok() && StableCode(sns.status()) != "no-sn") return sns.status();
   if (sns.ok()) options.sn = sns->front();
-  ASSIGN_OR_RETURN(const OperatorEdge edge, MakeEdge(settings, machine));
+  ASSIGN_OR_RETURN(const OperatorEdge edge, MakeEdge(settings, machine, log));
   // A session blocks in reading standard input, which a stop cannot end, and leaves nothing half
   // done.
   const std::stop_callback leave(machine.stop, [] { std::_Exit(130); });
@@ -156,7 +157,7 @@ Result<int> RunSwciCommand(const CommandLine& line, const Machine& machine) {
 Status RunOperator(const CommandLine& line, const Machine& machine) {
   ASSIGN_OR_RETURN(const Settings settings, GatherSettings(Role::kOperator, line, machine));
   ASSIGN_OR_RETURN(const std::vector<Endpoint> sns, SnEndpointsFrom(settings));
-  ASSIGN_OR_RETURN(const OperatorEdge edge, MakeEdge(settings, machine));
+  ASSIGN_OR_RETURN(const OperatorEdge edge, MakeEdge(settings, machine, Log{}));
   HttpSnClient client(*edge.http, sns, machine.stop);
   if (line.command == Command::kTraining) return RunTraining(line.training, client, std::cout);
   return RunStatus(line.status, client, machine.clock,

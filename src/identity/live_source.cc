@@ -10,6 +10,16 @@
 namespace starling {
 namespace {
 
+class FixedSource final : public SvidSource {
+ public:
+  explicit FixedSource(std::shared_ptr<const IdentityState> state) : state_(std::move(state)) {}
+  [[nodiscard]] std::shared_ptr<const IdentityState> Current() const override { return state_; }
+  [[nodiscard]] SourceReport Report() const override { return {.source = "a fixed identity"}; }
+
+ private:
+  const std::shared_ptr<const IdentityState> state_;
+};
+
 std::string HashOf(const X509& certificate) {
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned int size = 0;
@@ -40,6 +50,10 @@ std::size_t Missing(const std::set<std::string>& of, const std::set<std::string>
 }
 
 }  // namespace
+
+std::unique_ptr<SvidSource> MakeFixedSource(std::shared_ptr<const IdentityState> state) {
+  return std::make_unique<FixedSource>(std::move(state));
+}
 
 bool SameRoots(const Bundle& a, const Bundle& b) { return HashesOf(a) == HashesOf(b); }
 

@@ -1,152 +1,182 @@
+#include "identity/pem_source.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
 #include <algorithm>
-#include <filesystem>
+#include <cstdint>
+#include <optional>
+#include <stop_token>
+#include <thread>
 #include <utility>
 
-#include "base/fs.h"
+#include "base/check.h"
+#include "base/owned.h"
 #include "base/text.h"
-#include "identity/certificate.h"
-#include "identity/svid.h"
+#include "crypto/sha256.h"
+#include "identity/expiry.h"
+#include "identity/path_watch.h"
+#include "identity/pem_files.h"
 
 namespace starling {
 namespace {
 
-constexpr std::size_t kCaFilesMax = 1000;
+constexpr int kBurstMax = 25;  // quiet spans that a change may last before it is read all the same
 
-class FixedSource final : public SvidSource {
- public:
-  explicit FixedSource(std::shared_ptr<const IdentityState> state) : state_(std::move(state)) {}
-  [[nodiscard]] std::shared_ptr<const IdentityState> Current() const override { return state_; }
-  [[nodiscard]] SourceReport Report() const override { return {.source = "a fixed identity"}; }
+// Equal for the same bytes in the same files.
+std::string HashOf(const PemTexts& texts) {
+  PartsHash hash;
+  hash.Add(texts.cert).Add(texts.key);
+  for (const PemTexts::Ca& ca : texts.cas) hash.Add(ca.path).Add(ca.text);
+  return HexOf(hash.Finish());
+}
 
- private:
-  const std::shared_ptr<const IdentityState> state_;
+// What one look found.
+struct Look {
+  Result<std::shared_ptr<const IdentityState>> state;
+  // Equal when nothing is new: of the bytes and of what came of them. Not of the words, in which
+  // the present time may stand.
+  std::string mark;
 };
 
-Result<std::vector<std::shared_ptr<X509>>> ReadCertificates(const std::string& path) {
-  ASSIGN_OR_RETURN(const std::string pem, ReadFile(path));
-  Result<std::vector<std::shared_ptr<X509>>> certificates = ParseCertificates(pem);
-  if (!certificates.ok()) return Annotate(certificates.status(), path);
-  return certificates;
+Look LookAt(const PemFiles& files, UtcTime at) {
+  const Result<PemTexts> texts = ReadPemTexts(files);
+  if (!texts.ok()) return {texts.status(), std::string(texts.status().message())};
+  Result<std::shared_ptr<const IdentityState>> state = IdentityOf(files, *texts, at);
+  std::string mark = StrCat(HashOf(*texts), " ", state.ok() ? "ok" : StableCode(state.status()));
+  return {std::move(state), std::move(mark)};
 }
 
-// What a folder of CA certificates holds: by their endings, and OpenSSL's hash links
-// ("1a2b3c4d.0").
-bool LooksLikeCertificates(const std::filesystem::path& path) {
-  const std::string ending = path.extension().string();
-  return ending == ".pem" || ending == ".crt" || ending == ".cer" ||
-         (ending.size() == 2 && ending[1] >= '0' && ending[1] <= '9');
-}
+class PemSource final : public LiveSource {
+ public:
+  PemSource(PemFiles files, const Clock& clock, Log log, PemWatchOptions options)
+      : LiveSource("PEM files", clock, std::move(log)),
+        files_(std::move(files)),
+        options_(std::move(options)),
+        wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    CHECK(wake_.valid());
+  }
 
-Result<std::vector<std::string>> CaFilesIn(const std::string& folder) {
-  std::vector<std::string> paths;
-  std::error_code error;
-  for (std::filesystem::directory_iterator it(folder, error), end; !error && it != end;
-       it.increment(error)) {
-    std::error_code ignored;
-    if (!it->is_regular_file(ignored) || !LooksLikeCertificates(it->path())) continue;
-    paths.push_back(it->path().string());
-    if (paths.size() > kCaFilesMax) {
-      return absl::ResourceExhaustedError(StrCat(folder, ": more than ", kCaFilesMax, " files"));
+  // The first look, then the thread.
+  Status Start() {
+    std::optional<PathWatch> watch = Watch();
+    Look first = LookAt(files_, clock().UtcNow());
+    RETURN_IF_ERROR(first.state.status());
+    Take(std::move(first));
+    thread_ = std::jthread([this, begun = std::move(watch)](const std::stop_token& stop) mutable {
+      Run(stop, std::move(begun));
+    });
+    return absl::OkStatus();
+  }
+
+ private:
+  std::optional<PathWatch> Watch() {
+    if (!options_.inotify) return std::nullopt;
+    PathWatch watch;
+    for (const std::string& path : {files_.cert, files_.key, files_.cacert}) {
+      if (!path.empty()) watch.AddFile(path);
+    }
+    if (!files_.capath.empty()) watch.AddFolder(files_.capath);
+    if (!watch.problem().ok() && watch.problem() != watch_problem_) {
+      log().Warning("changes of the PEM files may be seen {} s late: {}",
+                    Millis(options_.slow_look) / 1000, ErrorLine(watch.problem(), "identity"));
+    }
+    watch_problem_ = watch.problem();
+    return watch;
+  }
+
+  void Run(const std::stop_token& stop, std::optional<PathWatch> watch) {
+    const std::stop_callback wake(stop, [this] {
+      const std::uint64_t one = 1;
+      static_cast<void>(write(wake_.get(), &one, sizeof one));
+    });
+    while (!stop.stop_requested()) {
+      AwaitChange(stop, watch);
+      if (stop.stop_requested()) return;
+      // Begun before the files are read, so that a change after the reading is told.
+      watch = Watch();
+      Take(LookAt(files_, clock().UtcNow()));
     }
   }
-  if (error) return absl::NotFoundError(StrCat(folder, ": ", error.message()));
-  if (paths.empty()) {
-    return WithNext(absl::NotFoundError(StrCat(folder, ": no CA certificates in this folder")),
-                    "put files ending in .pem, .crt or .cer there");
-  }
-  std::ranges::sort(paths);
-  return paths;
-}
 
-Status AddCas(const std::string& path, const std::string& own_domain, IdentityState& state) {
-  ASSIGN_OR_RETURN(const std::vector<std::shared_ptr<X509>> certificates, ReadCertificates(path));
-  for (std::size_t i = 0; i < certificates.size(); ++i) {
-    const X509& certificate = *certificates[i];
-    if (!IsCa(certificate)) {
-      return WithNext(absl::InvalidArgumentError(StrCat(path, ": certificate ", i + 1,
-                                                        " is not one of a certificate authority")),
-                      "give the certificate of the CA that signs the nodes, not one of a node");
+  // Whether something can be read before `span` is over or a stop wakes us.
+  bool Poll(const std::optional<PathWatch>& watch, Duration span) const {
+    pollfd entries[] = {{wake_.get(), POLLIN, 0}, {watch ? watch->fd() : -1, POLLIN, 0}};
+    const std::int64_t ms = std::clamp<std::int64_t>(Millis(span), 0, 3'600'000);
+    return poll(entries, 2, static_cast<int>(ms)) > 0;
+  }
+
+  // Returns when the paths have changed and are quiet again, or when it is time to look anyway.
+  void AwaitChange(const std::stop_token& stop, std::optional<PathWatch>& watch) const {
+    const Duration span = bad_since_ ? options_.retry : options_.slow_look;
+    const Instant begin = clock().Now();
+    bool changed = false;
+    while (!changed) {
+      const Duration left = span - (clock().Now() - begin);
+      if (left <= Duration::zero() || !Poll(watch, left) || stop.stop_requested()) return;
+      changed = watch.has_value() && watch->Take();
     }
-    std::string domain = own_domain;
-    if (!UriNames(certificate).empty()) {
-      const Result<SpiffeId> id = SpiffeIdOf(certificate);
-      if (!id.ok()) return Annotate(id.status(), StrCat(path, ": certificate ", i + 1));
-      domain = std::string(id->trust_domain());
+    for (int i = 0; i < kBurstMax && Poll(watch, options_.quiet) && !stop.stop_requested(); ++i) {
+      static_cast<void>(watch->Take());
     }
-    state.bundles[domain].roots.push_back(certificates[i]);
   }
-  return absl::OkStatus();
-}
 
-Result<std::shared_ptr<Svid>> ReadSvid(const PemFiles& files) {
-  auto svid = std::make_shared<Svid>();
-  ASSIGN_OR_RETURN(svid->chain, ReadCertificates(files.cert));
-  ASSIGN_OR_RETURN(const std::string key, ReadFile(files.key));
-  Result<std::shared_ptr<EVP_PKEY>> parsed = ParseKey(key);
-  if (!parsed.ok()) return Annotate(parsed.status(), files.key);
-  svid->key = *std::move(parsed);
-  Result<SpiffeId> id = SpiffeIdOf(*svid->chain.front());
-  if (!id.ok()) {
-    return WithNext(Annotate(id.status(), files.cert),
-                    "put the node's own certificate first, one with the name URI:spiffe://…");
+  void Take(Look look) {
+    const Status status = look.state.status();
+    if (look.mark == settled_) {
+      bad_since_.reset();
+    } else if (status.ok()) {
+      Adopt(*std::move(look.state));
+      settled_ = std::move(look.mark);
+      bad_since_.reset();
+    } else {
+      if (!bad_since_) bad_since_ = clock().Now();
+      if (clock().Now() - *bad_since_ >= options_.settle) {
+        SetTrouble(status);
+        settled_ = std::move(look.mark);
+        bad_since_.reset();
+      }
+    }
+    for (const std::string& line : reminder_.Due(*Current(), clock().UtcNow())) {
+      log().Warning("identity: {}", line);
+    }
+    if (options_.looked) options_.looked(status);
   }
-  svid->id = *std::move(id);
-  if (X509_check_private_key(svid->chain.front().get(), svid->key.get()) != 1) {
-    static_cast<void>(TakeOpenSslErrors());
-    return WithNext(
-        absl::InvalidArgumentError(
-            StrCat(files.key, ": this key does not belong to the certificate in ", files.cert)),
-        "give the two files of one node");
-  }
-  svid->not_before = NotBefore(*svid->chain.front());
-  svid->not_after = NotAfter(*svid->chain.front());
-  for (const auto& certificate : svid->chain) {
-    svid->not_after = std::min(svid->not_after, NotAfter(*certificate));
-  }
-  return svid;
-}
 
-// What a peer that trusts the same CAs will make of our certificate: better said at the start, and
-// by us.
-Status CheckOwnChain(const PemFiles& files, const IdentityState& state, UtcTime at) {
-  std::vector<X509*> chain;
-  for (const auto& certificate : state.svid->chain) chain.push_back(certificate.get());
-  Status status = VerifyPeer(chain, state, PeerPolicy{{}, {"*"}}, at).status();
-  if (status.ok()) return status;
-  const std::string code = StableCode(status);
-  std::string next = "have a new certificate issued";
-  if (code == "unknown-authority" || code == "unknown-trust-domain") {
-    next =
-        "give the CA that signed it with --cacert or --capath, and intermediate CAs in the "
-        "certificate file";
-  } else if (code == "not-yet-valid") {
-    next = "set this machine's clock, or wait";
+  void Adopt(std::shared_ptr<const IdentityState> state) {
+    const std::shared_ptr<const Svid> before = Current()->svid;
+    if (before != nullptr && before->id != state->svid->id) {
+      log().Warning("identity: {} holds another SPIFFE ID than before: {} instead of {}",
+                    files_.cert, state->svid->id.text(), before->id.text());
+    }
+    Publish(std::move(state));
   }
-  return WithNext(Annotate(status, files.cert), next);
-}
+
+  const PemFiles files_;
+  const PemWatchOptions options_;
+  const UniqueFd wake_;
+  // Of the thread, and of Start() before it.
+  Status watch_problem_;
+  std::string settled_;               // the mark of what is held, or of the trouble that was told
+  std::optional<Instant> bad_since_;  // there is something bad that is no trouble yet
+  ExpiryReminder reminder_;
+  std::jthread thread_;
+};
 
 }  // namespace
 
-std::unique_ptr<SvidSource> MakeFixedSource(std::shared_ptr<const IdentityState> state) {
-  return std::make_unique<FixedSource>(std::move(state));
+Result<std::unique_ptr<SvidSource>> LoadPemSource(const PemFiles& files, UtcTime at) {
+  ASSIGN_OR_RETURN(const PemTexts texts, ReadPemTexts(files));
+  ASSIGN_OR_RETURN(std::shared_ptr<const IdentityState> state, IdentityOf(files, texts, at));
+  return MakeFixedSource(std::move(state));
 }
 
-Result<std::unique_ptr<SvidSource>> LoadPemSource(const PemFiles& files, UtcTime at) {
-  if (files.cert.empty() || files.key.empty() || (files.cacert.empty() && files.capath.empty())) {
-    return WithNext(absl::InvalidArgumentError("an identity from files needs a certificate, its "
-                                               "key and the certificates of the CAs to trust"),
-                    "give --cert FILE, --key FILE and --cacert FILE (or --capath FOLDER)");
-  }
-  auto state = std::make_shared<IdentityState>();
-  ASSIGN_OR_RETURN(state->svid, ReadSvid(files));
-  const std::string own_domain(state->svid->id.trust_domain());
-  if (!files.cacert.empty()) RETURN_IF_ERROR(AddCas(files.cacert, own_domain, *state));
-  if (!files.capath.empty()) {
-    ASSIGN_OR_RETURN(const std::vector<std::string> paths, CaFilesIn(files.capath));
-    for (const std::string& path : paths) RETURN_IF_ERROR(AddCas(path, own_domain, *state));
-  }
-  RETURN_IF_ERROR(CheckOwnChain(files, *state, at));
-  return MakeFixedSource(std::move(state));
+Result<std::unique_ptr<LiveSource>> WatchPemFiles(const PemFiles& files, const Clock& clock,
+                                                  Log log, PemWatchOptions options) {
+  auto source = std::make_unique<PemSource>(files, clock, std::move(log), std::move(options));
+  RETURN_IF_ERROR(source->Start());
+  return std::unique_ptr<LiveSource>(std::move(source));
 }
 
 }  // namespace starling

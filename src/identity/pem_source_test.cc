@@ -1,3 +1,5 @@
+#include "identity/pem_source.h"
+
 #include <sys/stat.h>
 
 #include <filesystem>

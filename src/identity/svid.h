@@ -66,18 +66,15 @@ class SvidSource {
 
 // PEM files as HPE names them. `cacert`: a file of CA certificates; `capath`: a folder of such
 // files; either or both. A CA certificate is filed under the trust domain of its own URI SAN; one
-// without is filed under the SVID's trust domain.
+// without is filed under the SVID's trust domain. Read by pem_source.h.
 struct PemFiles {
   std::string cert;
   std::string key;
   std::string cacert;
   std::string capath;
 };
-// Checks chain, key match, SPIFFE ID (exactly one URI SAN) and validity at `at`; each error names
-// the file and the next step.
-Result<std::unique_ptr<SvidSource>> LoadPemSource(const PemFiles& files, UtcTime at);
 
-// A fixed state, for tests.
+// A state that never changes: for tests, and for commands that soon end.
 std::unique_ptr<SvidSource> MakeFixedSource(std::shared_ptr<const IdentityState> state);
 
 // Which SPIFFE IDs may be at the other end. A pattern is a path ("/swarm/sl", "*/sl" = any path

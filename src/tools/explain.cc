@@ -1,6 +1,7 @@
 // `starling explain`: each round in words, from a run's directory, a ledger file or an SN.
 #include <iostream>
 
+#include "identity/pem_source.h"
 #include "tools/source.h"
 #include "tools/tools.h"
 

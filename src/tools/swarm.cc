@@ -11,6 +11,7 @@
 #include "crypto/ed25519.h"
 #include "crypto/json.h"
 #include "identity/dev_authority.h"
+#include "identity/pem_source.h"
 #include "tools/leader_kill.h"
 #include "tools/source.h"
 

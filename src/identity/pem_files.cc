@@ -1,0 +1,174 @@
+#include "identity/pem_files.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+#include "base/fs.h"
+#include "base/text.h"
+#include "identity/certificate.h"
+
+namespace starling {
+namespace {
+
+constexpr std::size_t kCaFilesMax = 1000;
+constexpr std::string_view kWriteAgain = "write the whole file again";
+
+// Keeps a next step that is there.
+Status WithDefaultNext(const Status& status, std::string_view next) {
+  return NextStep(status).empty() ? WithNext(status, next) : status;
+}
+
+Result<std::string> ReadNamed(const std::string& path) {
+  Result<std::string> text = ReadFile(path);
+  if (text.ok()) return text;
+  return WithDefaultNext(text.status(), "put the file there, readable for this process");
+}
+
+Result<std::vector<std::shared_ptr<X509>>> CertificatesOf(const std::string& path,
+                                                          const std::string& pem) {
+  Result<std::vector<std::shared_ptr<X509>>> certificates = ParseCertificates(pem);
+  if (certificates.ok()) return certificates;
+  return WithDefaultNext(Annotate(certificates.status(), path), kWriteAgain);
+}
+
+Result<std::vector<std::string>> CaFilesIn(const std::string& folder) {
+  std::vector<std::string> paths;
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(folder, error), end; !error && it != end;
+       it.increment(error)) {
+    std::error_code ignored;
+    if (!IsCaFileName(it->path().filename().string()) || !it->is_regular_file(ignored)) continue;
+    paths.push_back(it->path().string());
+    if (paths.size() > kCaFilesMax) {
+      return WithNext(
+          absl::ResourceExhaustedError(StrCat(folder, ": more than ", kCaFilesMax, " files")),
+          "put several certificates into one file");
+    }
+  }
+  if (error) {
+    return WithNext(absl::NotFoundError(StrCat(folder, ": ", error.message())),
+                    "put the folder there, readable for this process");
+  }
+  if (paths.empty()) {
+    return WithNext(absl::NotFoundError(StrCat(folder, ": no CA certificates in this folder")),
+                    "put files ending in .pem, .crt or .cer there");
+  }
+  std::ranges::sort(paths);
+  return paths;
+}
+
+Status AddCas(const PemTexts::Ca& file, const std::string& own_domain, IdentityState& state) {
+  ASSIGN_OR_RETURN(const std::vector<std::shared_ptr<X509>> certificates,
+                   CertificatesOf(file.path, file.text));
+  for (std::size_t i = 0; i < certificates.size(); ++i) {
+    const X509& certificate = *certificates[i];
+    const std::string which = StrCat(file.path, ": certificate ", i + 1);
+    if (!IsCa(certificate)) {
+      return WithNext(
+          absl::InvalidArgumentError(StrCat(which, " is not one of a certificate authority")),
+          "give the certificate of the CA that signs the nodes, not one of a node");
+    }
+    std::string domain = own_domain;
+    if (!UriNames(certificate).empty()) {
+      const Result<SpiffeId> id = SpiffeIdOf(certificate);
+      if (!id.ok()) {
+        return WithNext(Annotate(id.status(), which),
+                        "give a CA certificate with one name URI:spiffe://… or with none");
+      }
+      domain = std::string(id->trust_domain());
+    }
+    state.bundles[domain].roots.push_back(certificates[i]);
+  }
+  return absl::OkStatus();
+}
+
+Result<std::shared_ptr<Svid>> SvidOf(const PemFiles& files, const PemTexts& texts) {
+  auto svid = std::make_shared<Svid>();
+  ASSIGN_OR_RETURN(svid->chain, CertificatesOf(files.cert, texts.cert));
+  Result<std::shared_ptr<EVP_PKEY>> key = ParseKey(texts.key);
+  if (!key.ok()) return WithDefaultNext(Annotate(key.status(), files.key), kWriteAgain);
+  svid->key = *std::move(key);
+  Result<SpiffeId> id = SpiffeIdOf(*svid->chain.front());
+  if (!id.ok()) {
+    return WithNext(Annotate(id.status(), files.cert),
+                    "put the node's own certificate first, one with the name URI:spiffe://…");
+  }
+  svid->id = *std::move(id);
+  if (X509_check_private_key(svid->chain.front().get(), svid->key.get()) != 1) {
+    static_cast<void>(TakeOpenSslErrors());
+    return WithNext(
+        absl::InvalidArgumentError(
+            StrCat(files.key, ": this key does not belong to the certificate in ", files.cert)),
+        "give the two files of one node");
+  }
+  svid->not_before = NotBefore(*svid->chain.front());
+  svid->not_after = NotAfter(*svid->chain.front());
+  for (const auto& certificate : svid->chain) {
+    svid->not_after = std::min(svid->not_after, NotAfter(*certificate));
+  }
+  return svid;
+}
+
+// What a peer that trusts the same CAs will make of our certificate: better said at the start, and
+// by us.
+Status CheckOwnChain(const PemFiles& files, const IdentityState& state, UtcTime at) {
+  std::vector<X509*> chain;
+  for (const auto& certificate : state.svid->chain) chain.push_back(certificate.get());
+  const Status status = VerifyPeer(chain, state, PeerPolicy{{}, {"*"}}, at).status();
+  if (status.ok()) return status;
+  const std::string code = StableCode(status);
+  std::string next = "have a new certificate issued";
+  if (code == "unknown-authority" || code == "unknown-trust-domain") {
+    next =
+        "give the CA that signed it with --cacert or --capath, and intermediate CAs in the "
+        "certificate file";
+  } else if (code == "not-yet-valid") {
+    next = "set this machine's clock, or wait";
+  }
+  return WithNext(Annotate(status, files.cert), next);
+}
+
+}  // namespace
+
+bool IsCaFileName(std::string_view name) {
+  const std::size_t dot = name.rfind('.');
+  if (dot == std::string_view::npos || dot == 0) return false;
+  const std::string_view ending = name.substr(dot);
+  return ending == ".pem" || ending == ".crt" || ending == ".cer" ||
+         (ending.size() == 2 && ending[1] >= '0' && ending[1] <= '9');
+}
+
+Result<PemTexts> ReadPemTexts(const PemFiles& files) {
+  if (files.cert.empty() || files.key.empty() || (files.cacert.empty() && files.capath.empty())) {
+    return WithNext(absl::InvalidArgumentError("an identity from files needs a certificate, its "
+                                               "key and the certificates of the CAs to trust"),
+                    "give --cert FILE, --key FILE and --cacert FILE (or --capath FOLDER)");
+  }
+  PemTexts texts;
+  ASSIGN_OR_RETURN(texts.cert, ReadNamed(files.cert));
+  ASSIGN_OR_RETURN(texts.key, ReadNamed(files.key));
+  std::vector<std::string> paths;
+  if (!files.cacert.empty()) paths.push_back(files.cacert);
+  if (!files.capath.empty()) {
+    ASSIGN_OR_RETURN(const std::vector<std::string> in_folder, CaFilesIn(files.capath));
+    paths.insert(paths.end(), in_folder.begin(), in_folder.end());
+  }
+  for (const std::string& path : paths) {
+    ASSIGN_OR_RETURN(std::string text, ReadNamed(path));
+    texts.cas.push_back({path, std::move(text)});
+  }
+  return texts;
+}
+
+Result<std::shared_ptr<const IdentityState>> IdentityOf(const PemFiles& files,
+                                                        const PemTexts& texts, UtcTime at) {
+  auto state = std::make_shared<IdentityState>();
+  ASSIGN_OR_RETURN(state->svid, SvidOf(files, texts));
+  const std::string own_domain(state->svid->id.trust_domain());
+  for (const PemTexts::Ca& ca : texts.cas) RETURN_IF_ERROR(AddCas(ca, own_domain, *state));
+  RETURN_IF_ERROR(CheckOwnChain(files, *state, at));
+  return std::shared_ptr<const IdentityState>(std::move(state));
+}
+
+}  // namespace starling
