@@ -66,7 +66,7 @@ class Pool {
  private:
   [[nodiscard]] bool IsUsable(const Connection& connection) const {
     return MomentNow() - connection.unused_since < options_.pool_age_max &&
-           connection.stream->quiet() && !connection.stream->expired();
+           connection.stream->quiet() && !connection.stream->ending();
   }
   // So that endpoints asked once do not keep their sockets. Now and then: a look at each connection
   // costs a system call, and with a hundred peers there are hundreds.
@@ -136,6 +136,23 @@ Status SendAndReadHead(Connection& connection, const std::string& text, const He
   return absl::OkStatus();
 }
 
+bool IsTooOld(const Status& status) { return StableCode(status) == "connection-too-old"; }
+
+// The other side's clock may be a little ahead: then it is the one who cuts.
+Status WithAge(Status status, const Connection& connection) {
+  const bool broke = absl::IsUnavailable(status) && StableCode(status) == "unavailable";
+  return broke && connection.stream->ending() ? WithCode(std::move(status), "connection-too-old")
+                                              : status;
+}
+
+// `ask()`, and once more when its connection was cut for its age and asking twice does no harm.
+template <typename Ask>
+auto AskAgainWhenCut(const ClientRequest& request, Ask ask) {
+  auto answer = ask();
+  if (request.method == "GET" && IsTooOld(answer.status())) answer = ask();
+  return answer;
+}
+
 class Streamed final : public ResponseStream {
  public:
   // `pace`: the time for each kPaceBytes.
@@ -166,7 +183,7 @@ class Streamed final : public ResponseStream {
     if (out.empty()) return absl::OkStatus();
     if (!answer_.connection) return absl::UnavailableError("an earlier read failed");
     Connection& connection = *answer_.connection;
-    const Status status = ReadPaced(connection, out);
+    const Status status = WithAge(ReadPaced(connection, out), connection);
     pool_->Count(connection);
     if (!status.ok()) {
       answer_.connection.reset();
@@ -233,6 +250,8 @@ struct HttpClient::Impl {
   // The request sent and the answer's head read, over a pooled connection if there is one.
   Result<Answer> Exchange(const Endpoint& to, const ClientRequest& request,
                           const std::stop_token& stop);
+  Result<ClientResponse> DoOnce(const Endpoint& to, const ClientRequest& request,
+                                const std::stop_token& stop);
 
   TlsContext& tls;
   const HttpClientOptions options;
@@ -254,12 +273,14 @@ Result<Answer> HttpClient::Impl::Exchange(const Endpoint& to, const ClientReques
     }
     answer.connection->stream->set_idle(idle);
     bool answered = false;
-    const Status status = SendAndReadHead(*answer.connection, text, limits, answer.head, answered);
+    const Status status =
+        WithAge(SendAndReadHead(*answer.connection, text, limits, answer.head, answered),
+                *answer.connection);
     pool->Count(*answer.connection);
     if (status.ok()) return answer;
     // A pooled connection may have died of age while nobody looked; others like it are tried, then
     // a new one.
-    const bool died = pooled && !answered && absl::IsUnavailable(status);
+    const bool died = pooled && !answered && absl::IsUnavailable(status) && !IsTooOld(status);
     if (!died) return Annotate(status, to.Text());
   }
 }
@@ -271,7 +292,8 @@ HttpClient::~HttpClient() = default;
 Result<std::unique_ptr<ResponseStream>> HttpClient::Open(const Endpoint& to,
                                                          const ClientRequest& request,
                                                          const std::stop_token& stop) {
-  ASSIGN_OR_RETURN(Answer answer, impl_->Exchange(to, request, stop));
+  ASSIGN_OR_RETURN(Answer answer,
+                   AskAgainWhenCut(request, [&] { return impl_->Exchange(to, request, stop); }));
   const Duration idle = impl_->IdleOf(request);
   auto stream = std::make_unique<Streamed>(impl_->pool, to, std::move(answer), idle);
   if (stream->status() < 400) return std::unique_ptr<ResponseStream>(std::move(stream));
@@ -281,13 +303,18 @@ Result<std::unique_ptr<ResponseStream>> HttpClient::Open(const Endpoint& to,
 
 Result<ClientResponse> HttpClient::Do(const Endpoint& to, const ClientRequest& request,
                                       const std::stop_token& stop) {
-  ASSIGN_OR_RETURN(Answer answer, impl_->Exchange(to, request, stop));
+  return AskAgainWhenCut(request, [&] { return impl_->DoOnce(to, request, stop); });
+}
+
+Result<ClientResponse> HttpClient::Impl::DoOnce(const Endpoint& to, const ClientRequest& request,
+                                                const std::stop_token& stop) {
+  ASSIGN_OR_RETURN(Answer answer, Exchange(to, request, stop));
   ClientResponse response{.status = answer.head.status,
                           .headers = answer.head.headers,
                           .body = {},
                           .peer = answer.connection->stream->peer()};
-  Streamed stream(impl_->pool, to, std::move(answer), impl_->IdleOf(request));
-  Result<std::string> body = ReadWhole(stream, impl_->options.body_bytes_max);
+  Streamed stream(pool, to, std::move(answer), IdleOf(request));
+  Result<std::string> body = ReadWhole(stream, options.body_bytes_max);
   if (!body.ok()) return Annotate(body.status(), to.Text());
   response.body = *std::move(body);
   return response;

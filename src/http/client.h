@@ -72,7 +72,9 @@ class ResponseStream {
   [[nodiscard]] virtual int status() const = 0;
   [[nodiscard]] virtual const std::map<std::string, std::string>& headers() const = 0;
   [[nodiscard]] virtual std::uint64_t remaining() const = 0;
-  // Fills `out` whole, or fails. Asking for more than remaining() is OutOfRange.
+  // Fills `out` whole, or fails. Asking for more than remaining() is OutOfRange. Unavailable with
+  // the code connection-too-old: the certificates ended meanwhile; a new request for what is
+  // missing does it, which only the caller can make: what allows it may be for these bytes only.
   virtual Status Read(MutableByteSpan out) = 0;
 };
 
@@ -86,7 +88,10 @@ class HttpClient {
 
   // One exchange. Any HTTP status is a response; only transport trouble is an error (Unavailable:
   // refused or reset; DeadlineExceeded: silence). A pooled connection that proves dead before the
-  // first byte of the answer is replaced once.
+  // first byte of the answer is replaced once. Nothing is begun on a connection with little left
+  // (Stream::time_left); a GET that is cut all the same, because its certificates end, is made once
+  // more on a new one. Any other method then fails with the code connection-too-old: it may have
+  // been done.
   [[nodiscard]] Result<ClientResponse> Do(const Endpoint& to, const ClientRequest& request,
                                           const std::stop_token& stop);
   // The same with statuses ≥ 400 turned into a Status, and the body parsed as a JSON object.

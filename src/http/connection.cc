@@ -99,10 +99,9 @@ bool Connection::ServeOne() {
       stream_, input_, {.bytes_max = options.header_bytes_max, .time = options.header_timeout});
   if (!bytes.ok()) return HeadFailed(bytes.status());
   if (stream_.expired()) {
-    // Unanswered: the client takes it for an idle connection that was closed, and comes again with
-    // its new certificate.
-    context_.book.Refuse(peer_, "expired",
-                         "the certificate that this connection began with has expired");
+    // Unanswered: the client comes again with its new certificate.
+    context_.book.Refuse(peer_, "connection-too-old",
+                         "a request after the certificates that the connection began with ended");
     return false;
   }
   auto parsed = ParseRequestHead(*bytes);
@@ -119,15 +118,19 @@ bool Connection::ServeOne() {
     return StableCode(status) == "too-slow" ? Refuse(408, status) : false;
   }
   head.request.peer = stream_.peer();
+  head.request.time_left = stream_.time_left();
   // From here on a stopping server waits for the answer.
   stream_.set_stop(context_.hard_stop);
   HttpResponse response = Handle(head.request);
   context_.book.CountRequest();
-  const bool keep_alive = head.keep_alive && !context_.stop.stop_requested();
+  // A connection with little left is given up by both sides here, between two requests.
+  const bool keep_alive = head.keep_alive && !context_.stop.stop_requested() && !stream_.ending();
   ResponseWriter writer(stream_, keep_alive);
   const Status sent = writer.Send(std::move(response), context_.stop);
   Count();
   if (!sent.ok()) {
+    if (StableCode(sent) == "connection-too-old")
+      context_.book.Refuse(peer_, StableCode(sent), std::string(sent.message()));
     context_.book.log().Debug("{} {} from {}: answer broken off: {}", head.request.method,
                               head.request.path, peer_, std::string(sent.message()));
     return false;

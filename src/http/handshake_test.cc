@@ -195,19 +195,6 @@ TEST_F(HandshakeTest, AConnectionDoesNotOutliveTheCertificatesItBeganWith) {
   EXPECT_EQ(response->body, "spiffe://swarm.local/rotated/sl");
 }
 
-TEST_F(HandshakeTest, AServerEndsAConnectionWhoseCertificateHasExpired) {
-  const std::unique_ptr<Stream> stream = ConnectRaw();
-  ASSERT_NE(stream, nullptr);
-  constexpr std::string_view kRequest = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-  ASSERT_TRUE(stream->WriteAll(AsBytes(kRequest)).ok());
-  Bytes answer(4096);
-  ASSERT_TRUE(stream->ReadSome(answer).ok());
-  clock_.Advance(std::chrono::hours(2));
-  ASSERT_TRUE(stream->WriteAll(AsBytes(kRequest)).ok());
-  EXPECT_EQ(ReadToEnd(*stream), "");
-  EXPECT_EQ(AwaitRefused("expired"), 1U);
-}
-
 // A state that believes in our authority and has nothing to show.
 std::shared_ptr<const IdentityState> Nameless(const DevAuthority& believed) {
   auto state = std::make_shared<IdentityState>();

@@ -12,6 +12,7 @@
 #include <variant>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/result.h"
 #include "identity/spiffe_id.h"
 #include "nlohmann/json.hpp"
@@ -25,6 +26,8 @@ struct HttpRequest {
   std::map<std::string, std::string> headers;  // names lower case
   std::string body;
   std::optional<SpiffeId> peer;  // none on the plain port
+  // An answer that waits for something is given within this span: the connection ends soon after.
+  Duration time_left = Duration::max();
   [[nodiscard]] std::string Header(std::string_view lower_case_name) const;  // "" if absent
 };
 

@@ -20,6 +20,9 @@ namespace {
 
 constexpr Duration kRefusalLinger = 500ms;  // for the alert to arrive
 constexpr std::size_t kLingerBytesMax = std::size_t{4} << 20;
+constexpr int kReservePart = 3;  // of a connection's life, for what is under way at its end
+constexpr Duration kReserveMax = 10s;
+constexpr Duration kLeftMax = std::chrono::hours(24 * 365);  // so that no sum overflows
 constexpr int kAlertReasons =
     SSL_AD_REASON_OFFSET;  // OpenSSL's reasons from here on are alerts of the peer
 
@@ -75,7 +78,11 @@ struct Stream::Impl {
   // Waits as `ssl_error` asks for, or says what it means.
   Status AfterFailedCall(int ssl_error);
   Status ConnectionFailure(bool is_end, int error);
-  [[nodiscard]] Status Wait(short events) const;
+  [[nodiscard]] Status Wait(short events);
+  void SetEnd();
+  [[nodiscard]] bool expired() const { return ends && handshake.clock->UtcNow() >= *ends; }
+  [[nodiscard]] Duration Left() const;  // until `ends`, never negative
+  Status TooOld();
   [[nodiscard]] Status FlushAll();
   Result<std::size_t> ReadPlain(MutableByteSpan out);
   Result<std::size_t> ReadTls(MutableByteSpan out);
@@ -91,6 +98,8 @@ struct Stream::Impl {
   bool heard = false;   // something of the peer's application came
   Duration idle;
   Moment until = Moment::max();
+  std::optional<UtcTime> ends;  // when the first of the certificates that were shown does
+  Duration reserve{0};          // before that nothing is begun any more
   std::atomic<bool> shut = false;
   std::atomic<bool> stopped = false;
   std::optional<std::stop_callback<std::function<void()>>>
@@ -112,14 +121,42 @@ void Stream::Impl::Shut(bool by_token) {
   shutdown(wire.fd(), SHUT_RDWR);
 }
 
-Status Stream::Impl::Wait(short events) const {
-  if (!shut) {
-    Status ready = WaitReady(wire.fd(), events, std::min(until, MomentIn(idle)));
-    if (!ready.ok()) return ready;
+Status Stream::Impl::Wait(short events) {
+  const Moment patience = std::min(until, MomentIn(idle));
+  while (!shut) {
+    // The end is one of the clock that was given; poll() knows another one, so it is looked up anew
+    // each time.
+    const Moment end = MomentIn(Left());
+    Status ready = WaitReady(wire.fd(), events, std::min(patience, end));
+    if (shut) break;
+    if (expired()) return TooOld();
+    if (ready.ok()) return ready;
+    if (!absl::IsDeadlineExceeded(ready) || patience <= end) return ready;
   }
-  if (stopped) return absl::CancelledError("stopped");
-  if (shut) return absl::CancelledError("shut down");
-  return absl::OkStatus();
+  return absl::CancelledError(stopped ? "stopped" : "shut down");
+}
+
+void Stream::Impl::SetEnd() {
+  ends = handshake.peer_not_after;
+  // What we showed after its end is for the peer to judge, whose reason must not be cut off.
+  const UtcTime own = handshake.state->svid->not_after;
+  if (own > handshake.clock->UtcNow()) ends = std::min(*ends, own);
+  reserve = std::min(Left() / kReservePart, kReserveMax);
+}
+
+Duration Stream::Impl::Left() const {
+  if (!ends) return kLeftMax;
+  const UtcTime::duration left = *ends - handshake.clock->UtcNow();
+  return std::clamp<UtcTime::duration>(left, UtcTime::duration::zero(),
+                                       std::chrono::duration_cast<UtcTime::duration>(kLeftMax));
+}
+
+Status Stream::Impl::TooOld() {
+  broken = true;  // Not even a goodbye is said any more.
+  return WithNext(
+      WithStable("connection-too-old",
+                 "the connection was cut when the certificates that it began with ended"),
+      "ask again on a new connection; if that fails, are certificates renewed in time?");
 }
 
 Status Stream::Impl::ConnectionFailure(bool is_end, int error) {
@@ -192,6 +229,7 @@ Status Stream::Impl::HandshakeUntil(Moment handshake_until) {
   }
   RETURN_IF_ERROR(FlushAll());
   until = Moment::max();
+  SetEnd();
   return absl::OkStatus();
 }
 
@@ -241,6 +279,7 @@ Result<std::size_t> Stream::Impl::ReadPlain(MutableByteSpan out) {
 }
 
 Result<std::size_t> Stream::Impl::ReadTls(MutableByteSpan out) {
+  if (expired()) return TooOld();
   if (broken) return ConnectionFailure(true, 0);
   for (;;) {
     std::size_t count = 0;
@@ -268,8 +307,9 @@ Status Stream::Impl::WritePlain(ByteSpan bytes) {
 }
 
 Status Stream::Impl::WriteTls(ByteSpan bytes) {
-  if (broken) return ConnectionFailure(true, 0);
+  if (broken && !expired()) return ConnectionFailure(true, 0);
   while (!bytes.empty()) {
+    if (expired()) return TooOld();  // Each time: a long write need not wait anywhere.
     std::size_t count = 0;
     ERR_clear_error();
     if (SSL_write_ex(ssl.get(), bytes.data(), bytes.size(), &count) == 1) {
@@ -390,11 +430,11 @@ bool Stream::quiet() const {
   return count < 0 && errno == EAGAIN;
 }
 
-bool Stream::expired() const {
-  if (!impl_->ssl) return false;
-  const Handshake& handshake = impl_->handshake;
-  const UtcTime now = handshake.clock->UtcNow();
-  return now >= handshake.peer_not_after || now >= handshake.state->svid->not_after;
+bool Stream::expired() const { return impl_->expired(); }
+
+Duration Stream::time_left() const {
+  if (!impl_->ends) return Duration::max();
+  return std::max(Duration::zero(), impl_->Left() - impl_->reserve);
 }
 
 const std::optional<SpiffeId>& Stream::peer() const { return impl_->handshake.peer; }

@@ -78,9 +78,15 @@ class Stream {
   // Nothing has come in that nobody asked for, the end included: a pooled connection may be used
   // again.
   [[nodiscard]] bool quiet() const;
-  // One of the two certificates that were shown is past its end: no further request on this
-  // connection.
-  [[nodiscard]] bool expired() const;
+  // No stream outlives the two certificates that were shown, each with its chain: from the earliest
+  // end on, every read and write fails with Unavailable and the code connection-too-old, one that
+  // waits, too. A renewed certificate changes nothing for a stream that stands.
+  [[nodiscard]] bool expired() const;  // that end has come
+  // What may be begun on this stream is to be done within this span: until a third of the life that
+  // it had at its handshake is left, or 10 s where that is less. Zero from then on; Duration::max()
+  // on a plain stream.
+  [[nodiscard]] Duration time_left() const;
+  [[nodiscard]] bool ending() const { return time_left() == Duration::zero(); }
   [[nodiscard]] const std::optional<SpiffeId>& peer() const;  // none on a plain stream
   [[nodiscard]] std::uint64_t bytes_in() const;
   [[nodiscard]] std::uint64_t bytes_out() const;

@@ -42,11 +42,17 @@ class Retry {
     progress_ = clock_.Now();
     pause_ = kPauseFirst;
     refusals_ = 0;
+    cut_ = false;
   }
   // A span in which the source could not have done anything.
   void Excuse(Duration span) { progress_ += span; }
   // False when it is to be given up; else a short pause has passed.
   bool Again(const Status& status, const std::stop_token& stop) {
+    // The certificates of the connection have ended, which is not the source's doing.
+    if (StableCode(status) == "connection-too-old" && !std::exchange(cut_, true)) {
+      progress_ = clock_.Now();
+      return !stop.stop_requested();
+    }
     const bool not_ready = IsNotReady(status);
     refusals_ = absl::IsUnavailable(status) && !not_ready ? refusals_ + 1 : 0;
     if (!IsPassing(status) || refusals_ >= kRefusalsMax) return false;
@@ -64,6 +70,7 @@ class Retry {
   Instant progress_;
   Duration pause_ = kPauseFirst;
   int refusals_ = 0;
+  bool cut_ = false;  // for its age, since the last progress
 };
 
 }  // namespace

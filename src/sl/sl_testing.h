@@ -49,10 +49,10 @@ class Site {
        const DevAuthority& authority, std::shared_ptr<const Layout> layout)
       : name_(name),
         clock_(clock),
+        authority_(authority),
         key_(MakeKeyOf(seed)),
         store_(*BlobStore::Open(scratch_.path(), 10)),
-        party_(clock, MakeState(clock, authority, {&authority}, {.path = "/swarm/" + name + "/sl"}),
-               PeerPolicy{{}, {"*/sl", "*/operator"}}),
+        party_(clock, NewIdentity(), PeerPolicy{{}, {"*/sl", "*/operator"}}),
         client_(*party_.tls, HttpClientOptions{}),
         server_({board_, *store_, clock, key_.kid(), PeerPolicy{{}, {"*/operator"}},
                  PeerPolicy{{}, {"*/sn"}}}) {
@@ -108,6 +108,8 @@ class Site {
     node.present = true;
     return node;
   }
+  // A new certificate, as from a source that renews it.
+  void Renew() { party_.source.Set(NewIdentity()); }
   [[nodiscard]] Endpoint endpoint() const { return {"127.0.0.1", http_->port()}; }
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] const SigningKey& key() const { return key_; }
@@ -122,9 +124,14 @@ class Site {
     return SigningKey::Generate(random);
   }
 
+  [[nodiscard]] std::shared_ptr<const IdentityState> NewIdentity() const {
+    return MakeState(clock_, authority_, {&authority_}, {.path = "/swarm/" + name_ + "/sl"});
+  }
+
   const ScratchDirectory scratch_;
   const std::string name_;
   const Clock& clock_;
+  const DevAuthority& authority_;
   const SigningKey key_;
   Board board_;
   const std::unique_ptr<BlobStore> store_;

@@ -219,8 +219,9 @@ Result<HttpResponse> SnApi::GetEntries(const RouteMatch& match) {
   ASSIGN_OR_RETURN(const std::uint64_t wait, QueryNumber(match.request, "wait"));
   ASSIGN_OR_RETURN(const std::uint64_t decode, QueryNumber(match.request, "decode"));
   const Position begin(static_cast<std::int64_t>(from));
-  const auto patience = std::chrono::milliseconds(std::min(wait, kWaitMillisMax));
-  if (patience.count() > 0) RETURN_IF_ERROR(WaitForEntries(begin, patience, match.stop));
+  const Duration patience = std::min<Duration>(
+      std::chrono::milliseconds(std::min(wait, kWaitMillisMax)), match.request.time_left);
+  if (wait > 0) RETURN_IF_ERROR(WaitForEntries(begin, patience, match.stop));
 
   const Place end = deps_.feed.Current()->end;
   std::vector<LedgerRecord> records;

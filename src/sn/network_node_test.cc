@@ -200,6 +200,13 @@ TEST_F(NetworkNodeTest, ListsItselfAndTheNodesWithWhenTheyWereHeardOf) {
   EXPECT_EQ(nodes.at(2).at("alive_unix_ms"), 0);
 }
 
+TEST_F(NetworkNodeTest, ALongPollEndsBeforeItsConnectionDoes) {
+  Start();
+  // With one that is over it would get no second connection.
+  Caller brief(authority_, "/swarm/sl", clock_, api_port_, 9s);
+  EXPECT_EQ(brief.Get("/v1/entries?from=1000&wait=25000").status, 200);
+}
+
 TEST_F(NetworkNodeTest, OnlyThePathsThatMayCallARoute) {
   Start();
   Enrol(a_);

@@ -33,12 +33,12 @@ struct Answer {
 class Caller {
  public:
   Caller(const DevAuthority& authority, const std::string& path, const Clock& clock,
-         std::uint16_t port)
+         std::uint16_t port, std::chrono::milliseconds life = 1h)
       : port_(port) {
     auto state = std::make_shared<IdentityState>();
     const UtcTime now = clock.UtcNow();
     state->svid =
-        authority.Issue({.path = path, .not_before = now - 1h, .not_after = now + 1h}).value();
+        authority.Issue({.path = path, .not_before = now - 1h, .not_after = now + life}).value();
     state->bundles[authority.trust_domain()] = authority.bundle();
     source_ = MakeFixedSource(state);
     tls_ = TlsContext::Create(*source_, PeerPolicy{{}, {"*/sn"}}, clock).value();
