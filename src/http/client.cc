@@ -1,6 +1,7 @@
 #include "http/client.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <mutex>
 #include <utility>
@@ -17,6 +18,21 @@ namespace {
 
 constexpr int kJsonDepthMax = 32;
 constexpr std::size_t kErrorBodyBytesMax = std::size_t{64} << 10;
+
+// Of what is wrong with a server, by our judgement.
+constexpr std::array<std::string_view, 9> kOurRefusals = {
+    "expired",  "not-yet-valid",  "unknown-authority", "unknown-trust-domain",
+    "bad-svid", "no-certificate", "wrong-path",        "tls-version",
+    "not-tls"};
+
+void NoteRefusal(RefusalBook& book, const Endpoint& to, const Status& status) {
+  const std::string code = StableCode(status);
+  if (std::ranges::find(kOurRefusals, code) == kOurRefusals.end()) return;
+  // The line names the address and the code before it says why.
+  const std::string text(status.message());
+  const std::size_t at = text.find(StrCat(code, ": "));
+  book.Refuse(to.Text(), code, at == std::string::npos ? text : text.substr(at + code.size() + 2));
+}
 
 struct Connection {
   std::unique_ptr<Stream> stream;
@@ -239,9 +255,12 @@ struct HttpClient::Impl {
 
   Result<std::unique_ptr<Connection>> Connect(const Endpoint& to, const std::stop_token& stop) {
     auto connection = std::make_unique<Connection>();
-    ASSIGN_OR_RETURN(connection->stream,
-                     Stream::Connect(to.host, to.port, tls, options.connect_timeout,
-                                     options.idle_timeout, stop));
+    Result<std::unique_ptr<Stream>> stream =
+        Stream::Connect(to.host, to.port, tls, options.connect_timeout, options.idle_timeout, stop);
+    if (!stream.ok() && options.refusals != nullptr)
+      NoteRefusal(*options.refusals, to, stream.status());
+    RETURN_IF_ERROR(stream.status());
+    connection->stream = *std::move(stream);
     return connection;
   }
   [[nodiscard]] Duration IdleOf(const ClientRequest& request) const {

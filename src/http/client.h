@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "http/message.h"
+#include "http/refusal_book.h"
 #include "http/tls.h"
 
 namespace starling {
@@ -40,6 +41,9 @@ struct HttpClientOptions {
   std::size_t body_bytes_max = std::size_t{16} << 20;  // of Do()
   std::size_t pool_per_endpoint_max = 4;
   Duration pool_age_max = 60s;  // of an unused connection: less than a server's patience
+  // Borrowed: where the servers that this client refuses are counted and logged. Null: they are an
+  // error of the request, and nothing else.
+  RefusalBook* refusals = nullptr;
 };
 
 // What a body must bring within each idle_timeout, or all that is left of it.

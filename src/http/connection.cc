@@ -13,7 +13,6 @@ namespace {
 
 constexpr Duration kRefusalLinger =
     500ms;  // for the answer to arrive before the connection is reset
-constexpr Duration kLogEvery = 1s;
 
 // Time since an origin of its own: only spans of it are looked at.
 Instant BookNow() {
@@ -159,28 +158,6 @@ void ServerBook::CountBytes(std::uint64_t in, std::uint64_t out) {
   bytes_out_.fetch_add(out, std::memory_order_relaxed);
 }
 
-void ServerBook::Refuse(const std::string& peer, const std::string& code, std::string_view why) {
-  const Moment now = MomentNow();
-  std::uint64_t unlogged = 0;
-  {
-    const std::scoped_lock lock(mutex_);
-    Refusals& refusals = refused_[code];
-    const bool first = refusals.count++ == 0;
-    if (!first && now - refusals.logged_at < kLogEvery) {
-      ++refusals.unlogged;
-      return;
-    }
-    refusals.logged_at = now;
-    unlogged = std::exchange(refusals.unlogged, 0);
-  }
-  if (unlogged > 0) {
-    log_.Warning("refused {}: {}: {} (and {} more since the last such line)", peer, code, why,
-                 unlogged);
-  } else {
-    log_.Warning("refused {}: {}: {}", peer, code, why);
-  }
-}
-
 void ServerBook::RefuseHandshake(const std::string& peer, const Status& why) {
   const std::string code = StableCode(why);
   const std::string text(why.message());
@@ -203,8 +180,7 @@ HttpServerCounters ServerBook::counters() const {
   counters.connections = connections_.load(std::memory_order_relaxed);
   counters.bytes_in = bytes_in_.load(std::memory_order_relaxed);
   counters.bytes_out = bytes_out_.load(std::memory_order_relaxed);
-  const std::scoped_lock lock(mutex_);
-  for (const auto& [code, refusals] : refused_) counters.refused[code] = refusals.count;
+  counters.refused = refusals_.counts();
   return counters;
 }
 

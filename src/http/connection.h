@@ -4,13 +4,13 @@
 
 #include <atomic>
 #include <cstdint>
-#include <map>
 #include <mutex>
 #include <stop_token>
 #include <string>
 
 #include "base/log.h"
 #include "base/owned.h"
+#include "http/refusal_book.h"
 #include "http/server.h"
 #include "http/socket.h"
 
@@ -19,29 +19,23 @@ namespace starling {
 // Counters, and the log of what was refused. Any thread.
 class ServerBook {
  public:
-  explicit ServerBook(Log log) : log_(std::move(log)) {}
+  explicit ServerBook(Log log) : refusals_(std::move(log)) {}
   void CountConnection() { connections_.fetch_add(1, std::memory_order_relaxed); }
   void CountRequest() { requests_.fetch_add(1, std::memory_order_relaxed); }
   void CountBytes(std::uint64_t in, std::uint64_t out);
-  // Counts all, logs each reason once a second: whoever is refused must not be able to fill the
-  // disk.
-  void Refuse(const std::string& peer, const std::string& code, std::string_view why);
+  void Refuse(const std::string& peer, const std::string& code, std::string_view why) {
+    refusals_.Refuse(peer, code, why);
+  }
   // A handshake failed; `peer` is the address with its port.
   void RefuseHandshake(const std::string& peer, const Status& why);
   [[nodiscard]] HttpServerCounters counters() const;
   [[nodiscard]] HttpServer::Refused refused_peers(Duration span) const;
-  [[nodiscard]] const Log& log() const { return log_; }
+  [[nodiscard]] const Log& log() const { return refusals_.log(); }
 
  private:
-  struct Refusals {
-    std::uint64_t count = 0;
-    std::uint64_t unlogged = 0;
-    Moment logged_at{};
-  };
-  const Log log_;
+  RefusalBook refusals_;
   std::atomic<std::uint64_t> requests_{0}, connections_{0}, bytes_in_{0}, bytes_out_{0};
   mutable std::mutex mutex_;
-  std::map<std::string, Refusals> refused_;
   RefusedPeers refused_peers_;
 };
 

@@ -16,6 +16,14 @@ MetricsText& MetricsText::Server(const HttpServerCounters& server,
   return *this;
 }
 
+MetricsText& MetricsText::RefusedServers(const RefusalCounts& refused) {
+  Family("starling_refused_servers_total", "counter",
+         "Servers of others that this node refused, by reason.");
+  for (const auto& [reason, count] : refused)
+    Value("starling_refused_servers_total", "reason", reason, count);
+  return *this;
+}
+
 MetricsText& MetricsText::Identity(const SvidSource& source, UtcTime now) {
   const std::shared_ptr<const IdentityState> state = source.Current();
   const SourceReport report = source.Report();

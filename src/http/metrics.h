@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "http/refusal_book.h"
 #include "http/server.h"
 #include "identity/svid.h"
 
@@ -44,6 +45,8 @@ class MetricsText {
   // codes.
   MetricsText& Server(const HttpServerCounters& server,
                       const std::map<std::string, std::uint64_t>& also_refused);
+  // What every daemon's clients refused.
+  MetricsText& RefusedServers(const RefusalCounts& refused);
   // What every daemon says of its own identity.
   MetricsText& Identity(const SvidSource& source, UtcTime now);
   [[nodiscard]] std::string Take() { return std::move(text_); }

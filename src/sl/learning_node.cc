@@ -113,10 +113,14 @@ Result<int> RunLearningNode(const LearningNodeConfig& given, const LearningNodeD
                    BlobStore::Open(config.state_dir, config.keep_models));
   ASSIGN_OR_RETURN(const std::optional<Digest> initial, HoldInitial(config, *store, deps.log));
   ASSIGN_OR_RETURN(const Networking net, MakeNetworking(config, deps));
-  HttpClient sn_client(*net.sn_tls, HttpClientOptions{});
-  HttpClient peers(*net.peer_tls, {.idle_timeout = config.stall_timeout});
-  HttpClient probe_client(*net.peer_tls,
-                          {.connect_timeout = kProbeLimit, .idle_timeout = kProbeLimit});
+  RefusalBook refused_servers(deps.log.Named("swarm.http"), "the server ",
+                              RefusalBook::kServersLogEvery);
+  HttpClient sn_client(*net.sn_tls, {.refusals = &refused_servers});
+  HttpClient peers(*net.peer_tls,
+                   {.idle_timeout = config.stall_timeout, .refusals = &refused_servers});
+  HttpClient probe_client(
+      *net.peer_tls,
+      {.connect_timeout = kProbeLimit, .idle_timeout = kProbeLimit, .refusals = &refused_servers});
 
   Board board;
   KeptLog kept_log;
@@ -140,6 +144,7 @@ Result<int> RunLearningNode(const LearningNodeConfig& given, const LearningNodeD
         return MetricsText()
             .Identity(deps.identity, deps.clock.UtcNow())
             .Server(server->counters(), {})
+            .RefusedServers(refused_servers.counts())
             .Take();
       }),
                           deps.log.Named("swarm.http")));

@@ -113,6 +113,7 @@ std::string SnHealth::Metrics() const {
     text.Value("starling_nodes", "training", name.value(), present);
   }
   text.Identity(deps_.identity, deps_.clock.UtcNow());
+  text.RefusedServers(deps_.refused_servers.counts());
   state_.With([&](const State& state) {
     if (state.sources.api && state.sources.refused)
       text.Server(state.sources.api(), state.sources.refused());

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/mailbox.h"
 #include "http/health.h"
+#include "http/refusal_book.h"
 #include "identity/svid.h"
 #include "sn/api_json.h"
 #include "sn/feed.h"
@@ -22,6 +23,7 @@ class SnHealth {
     const Clock& clock;
     const SvidSource& identity;
     const Feed& feed;
+    const RefusalBook& refused_servers;
   };
   // What only exists once the node has started; empty functions answer nothing.
   struct Sources {

@@ -49,7 +49,8 @@ class NetworkNode {
         deps_(deps),
         log_(deps.log.Named("swarm.SN")),
         ledger_log_(deps.log.Named("swarm.blCnt")),
-        health_({deps.clock, deps.identity, feed_}) {}
+        refused_servers_(log_, "the server ", RefusalBook::kServersLogEvery),
+        health_({deps.clock, deps.identity, feed_, refused_servers_}) {}
   ~NetworkNode() {
     // The API server uses the core and the API, the health server asks the API server: each lets go
     // before the other dies.
@@ -98,6 +99,7 @@ class NetworkNode {
   const Log log_;
   const Log ledger_log_;
   Feed feed_;
+  RefusalBook refused_servers_;
   Bell decided_;  // the time to wake at may be another one
   std::optional<SigningKey> key_;
   std::string name_;
@@ -242,6 +244,7 @@ Status NetworkNode::OpenCore() {
     ASSIGN_OR_RETURN(probe_tls_,
                      TlsContext::Create(deps_.identity, Policy(config_.sl_paths), deps_.clock));
     HttpClientOptions within;
+    within.refusals = &refused_servers_;
     within.connect_timeout = within.idle_timeout = kProbeLimit;
     probe_client_ = std::make_unique<HttpClient>(*probe_tls_, within);
     probes_ = std::make_unique<AsyncRequests>(*probe_client_, kProbesAtOnce);
@@ -282,6 +285,7 @@ Status NetworkNode::OpenCopy() {
   ASSIGN_OR_RETURN(sentinel_tls_,
                    TlsContext::Create(deps_.identity, Policy(config_.sn_paths), deps_.clock));
   HttpClientOptions limits;
+  limits.refusals = &refused_servers_;
   limits.body_bytes_max = kPageAnswerBytesMax;
   tail_client_ = std::make_unique<HttpClient>(*sentinel_tls_, limits);
   limits.body_bytes_max = kForwardBytesMax;
@@ -340,6 +344,7 @@ Status NetworkNode::OpenRecovery() {
   ASSIGN_OR_RETURN(recovery_tls_,
                    TlsContext::Create(deps_.identity, Policy(std::move(paths)), deps_.clock));
   HttpClientOptions limits;
+  limits.refusals = &refused_servers_;
   limits.connect_timeout = kProbeLimit;
   limits.idle_timeout = kRecoverSilence;
   limits.body_bytes_max = kPageAnswerBytesMax;
