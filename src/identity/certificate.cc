@@ -87,13 +87,14 @@ Status AddAlternativeNames(X509& certificate, const CertificateSpec& spec) {
 }
 
 Status AddExtensions(X509& certificate, const CertificateSpec& spec, const X509* issuer) {
-  RETURN_IF_ERROR(AddExtension(certificate, issuer, NID_basic_constraints,
-                               spec.is_ca ? "critical,CA:TRUE" : "critical,CA:FALSE"));
+  std::string constraints = spec.is_ca ? "critical,CA:TRUE" : "critical,CA:FALSE";
+  if (spec.path_length >= 0) StrAppend(&constraints, ",pathlen:", spec.path_length);
+  RETURN_IF_ERROR(AddExtension(certificate, issuer, NID_basic_constraints, constraints));
   if (!spec.key_usage.empty()) {
     RETURN_IF_ERROR(AddExtension(certificate, issuer, NID_key_usage, spec.key_usage));
   }
-  if (!spec.is_ca) {
-    RETURN_IF_ERROR(AddExtension(certificate, issuer, NID_ext_key_usage, "serverAuth,clientAuth"));
+  if (!spec.is_ca && !spec.extended_key_usage.empty()) {
+    RETURN_IF_ERROR(AddExtension(certificate, issuer, NID_ext_key_usage, spec.extended_key_usage));
   }
   RETURN_IF_ERROR(AddExtension(certificate, issuer, NID_subject_key_identifier, "hash"));
   RETURN_IF_ERROR(AddExtension(certificate, issuer, NID_authority_key_identifier, "keyid:always"));

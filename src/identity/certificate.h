@@ -23,6 +23,9 @@ struct CertificateSpec {
   bool is_ca = false;
   // Names of OpenSSL's keyUsage, "" = no such extension.
   std::string key_usage = "critical,digitalSignature,keyAgreement";
+  // The same of extendedKeyUsage; a CA has none.
+  std::string extended_key_usage = "serverAuth,clientAuth";
+  int path_length = -1;  // of a CA; negative: not limited
   UtcTime not_before;
   UtcTime not_after;
 };

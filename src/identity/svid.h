@@ -87,9 +87,10 @@ struct PeerPolicy {
 
 // The whole check of a peer's chain (leaf first) at a time: exactly one URI SAN, leaf is no CA and
 // has digitalSignature without keyCertSign and cRLSign, chain to the bundle of the leaf's own trust
-// domain only, every certificate valid at `at`, the policy allows the ID. The error's StableCode is
-// one of no-certificate, bad-svid, unknown-trust-domain, unknown-authority, expired, not-yet-valid,
-// wrong-path.
+// domain only, every certificate valid at `at`, each issuer a CA whose SPIFFE ID, if it has one, is
+// that trust domain itself, no weak keys or signatures, the policy allows the ID. The error's
+// StableCode is one of no-certificate, bad-svid, unknown-trust-domain, unknown-authority, expired,
+// not-yet-valid, wrong-path.
 Result<SpiffeId> VerifyPeer(const std::vector<X509*>& chain, const IdentityState& state,
                             const PeerPolicy& policy, UtcTime at);
 [[nodiscard]] UtcTime NotAfter(const X509& certificate);

@@ -84,6 +84,44 @@ Status ChainFailure(X509_STORE_CTX& context, const SpiffeId& id, UtcTime at) {
   }
 }
 
+bool NamesSpiffe(std::string_view uri) {
+  constexpr std::string_view kScheme = "spiffe:";
+  return std::ranges::equal(uri.substr(0, kScheme.size()), kScheme, [](char c, char lower) {
+    return c == lower || (c >= 'A' && c <= 'Z' && c - 'A' + 'a' == lower);
+  });
+}
+
+// What the SPIFFE X.509-SVID document asks of a certificate that signs: it need not have a SPIFFE
+// ID; if it has one, that names the trust domain of what it signs. Other URI names are not looked
+// at: house CAs have such.
+Status CheckIssuer(X509& issuer, bool trusted_itself, const SpiffeId& leaf) {
+  const std::string whose = StrCat("a certificate that issued that of ", leaf.text());
+  for (const std::string& uri : UriNames(issuer)) {
+    if (!NamesSpiffe(uri)) continue;
+    const Result<SpiffeId> id = SpiffeId::Parse(uri);
+    if (!id.ok()) return BadSvid(StrCat(whose, ": ", id.status().message()));
+    if (!id->path().empty() || id->trust_domain() != leaf.trust_domain()) {
+      return BadSvid(StrCat(whose, " is of ", id->text(), ", not of the trust domain itself"));
+    }
+  }
+  // OpenSSL takes one with neither a usage nor constraints for a CA where it must.
+  const std::uint32_t flags = X509_get_extension_flags(&issuer);
+  const std::uint32_t usage = (flags & EXFLAG_KUSAGE) != 0 ? X509_get_key_usage(&issuer) : 0;
+  if (!trusted_itself && ((flags & EXFLAG_CA) == 0 || (usage & KU_KEY_CERT_SIGN) == 0)) {
+    return BadSvid(StrCat(whose, " is not one of a CA"));
+  }
+  return absl::OkStatus();
+}
+
+Status CheckIssuers(X509_STORE_CTX& context, const SpiffeId& leaf) {
+  const STACK_OF(X509)* const verified = X509_STORE_CTX_get0_chain(&context);
+  const int count = sk_X509_num(verified);
+  for (int i = 1; i < count; ++i) {
+    RETURN_IF_ERROR(CheckIssuer(*sk_X509_value(verified, i), i + 1 == count, leaf));
+  }
+  return absl::OkStatus();
+}
+
 Status VerifyChain(const std::vector<X509*>& chain, const Bundle& bundle, const SpiffeId& id,
                    UtcTime at) {
   const StorePtr store(X509_STORE_new());
@@ -106,7 +144,7 @@ Status VerifyChain(const std::vector<X509*>& chain, const Bundle& bundle, const 
   CHECK(X509_VERIFY_PARAM_set_purpose(param, X509_PURPOSE_ANY) == 1);
   CHECK(X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN) == 1);
   const bool good = X509_verify_cert(context.get()) == 1;
-  Status status = good ? absl::OkStatus() : ChainFailure(*context, id, at);
+  Status status = good ? CheckIssuers(*context, id) : ChainFailure(*context, id, at);
   ERR_clear_error();
   return status;
 }
