@@ -68,9 +68,12 @@ grpc::Status IssueFor(const FakeCa& ca, const std::string& id, const std::string
   return grpc::Status::OK;
 }
 
-void Fill(const std::string& trust_domain, const FakeCa& ca, types::Bundle* bundle) {
+types::X509Certificate* Fill(const std::string& trust_domain, const FakeCa& ca,
+                             types::Bundle* bundle) {
   bundle->set_trust_domain(trust_domain);
-  bundle->add_x509_authorities()->set_asn1(Der(*ca.certificate));
+  types::X509Certificate* const authority = bundle->add_x509_authorities();
+  authority->set_asn1(Der(*ca.certificate));
+  return authority;
 }
 
 // The agent whose certificate the caller shows, or why it is none.
@@ -176,7 +179,9 @@ class BundleService final : public api::bundle::v1::Bundle::Service {
         --world.bundles_to_lose;
         return {grpc::StatusCode::UNAVAILABLE, "lost"};
       }
-      for (const auto& ca : world.cas) Fill(trust_domain_, *ca, response);
+      for (const auto& ca : world.cas) {
+        Fill(trust_domain_, *ca, response)->set_tainted(ca == world.tainted);
+      }
       return grpc::Status::OK;
     });
   }

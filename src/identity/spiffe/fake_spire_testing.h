@@ -36,6 +36,7 @@ struct FakeSpireWorld {
   std::map<std::string, std::shared_ptr<FakeCa>> federated;  // by trust domain
   std::vector<std::shared_ptr<FakeCa>> cas;                  // the bundle
   std::shared_ptr<FakeCa> signer;                            // one of them
+  std::shared_ptr<FakeCa> tainted;                           // one of them, or none
   std::chrono::seconds agent_life{3600}, svid_life{3600};
   int attestations_to_limit = 0;  // so many are refused with ResourceExhausted
   int bundles_to_lose = 0;        // so many times GetBundle is Unavailable

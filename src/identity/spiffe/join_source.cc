@@ -35,6 +35,15 @@ Result<NewKey> MakeNewKey() {
   return NewKey{{key.release(), &EVP_PKEY_free}, std::move(request)};
 }
 
+// Whether a peer with this bundle would believe the chain.
+Status Vouched(const std::vector<std::shared_ptr<X509>>& certificates,
+               const std::string& trust_domain, const Bundle& bundle, UtcTime now) {
+  std::vector<X509*> chain;
+  for (const auto& certificate : certificates) chain.push_back(certificate.get());
+  const IdentityState trusting{.svid = nullptr, .bundles = {{trust_domain, bundle}}};
+  return VerifyPeer(chain, trusting, PeerPolicy{{}, {"*"}}, now).status();
+}
+
 // An agent as the server issued it, checked as a peer would: it must be good for its connections.
 Result<std::shared_ptr<const Svid>> CheckedAgent(const std::string& chain_der, NewKey key,
                                                  const std::string& trust_domain,
@@ -43,10 +52,7 @@ Result<std::shared_ptr<const Svid>> CheckedAgent(const std::string& chain_der, N
                    ParseCertificatesDer(chain_der, kChainMax));
   ASSIGN_OR_RETURN(std::shared_ptr<const Svid> agent,
                    MakeAgentSvid(std::move(certificates), std::move(key.key), trust_domain));
-  std::vector<X509*> chain;
-  for (const auto& certificate : agent->chain) chain.push_back(certificate.get());
-  const IdentityState trusting{.svid = nullptr, .bundles = {{trust_domain, bundle}}};
-  const Status status = VerifyPeer(chain, trusting, PeerPolicy{{}, {"*"}}, now).status();
+  const Status status = Vouched(agent->chain, trust_domain, bundle, now);
   if (status.ok()) return agent;
   // Its words name the ID, and that holds the token.
   return WithNext(WithCode(absl::UnauthenticatedError(
@@ -64,7 +70,7 @@ class JoinSource final : public LiveSource {
   void Run(const std::stop_token& stop);
   [[nodiscard]] Status Step(const std::stop_token& stop);
   [[nodiscard]] Status Attest(const std::stop_token& stop);
-  [[nodiscard]] Status Look(const std::stop_token& stop);
+  [[nodiscard]] Status Look(const std::stop_token& stop, bool agent_is_new);
   [[nodiscard]] Status RenewAgent(const std::stop_token& stop);
   [[nodiscard]] Status Choose(SpireClient& client);
   [[nodiscard]] Status IssueSvid(SpireClient& client);
@@ -75,6 +81,8 @@ class JoinSource final : public LiveSource {
   void SaveBundle(const std::string& roots_der);
   void Save();
   void Withdraw();
+  [[nodiscard]] bool OnlyTaintedVouch(const std::vector<std::shared_ptr<X509>>& chain,
+                                      UtcTime now) const;
 
   const JoinOptions options_;
   const std::string path_;  // of the state file
@@ -88,7 +96,8 @@ class JoinSource final : public LiveSource {
   std::optional<JoinState> state_;
   std::optional<JoinEntry> entry_;
   SvidFields fields_;  // of the newest certificate, without its bundle
-  std::string roots_;  // the newest bundle in DER
+  SpireBundle newest_;
+  std::string roots_;  // those that the state file holds, in DER
   JoinTimes times_;
   Status unsaved_;                        // why the state file does not hold `state_`
   std::set<std::string> without_bundle_;  // federated trust domains
@@ -157,8 +166,9 @@ Status JoinSource::Step(const std::stop_token& stop) {
   if (!state_) RETURN_IF_ERROR(Attest(stop));
   const UtcTime now = clock().UtcNow();
   if (state_->agent->not_after <= now) return AgentExpired(state_->agent->not_after);
-  Status status = RenewalDue(times_.agent, now) ? RenewAgent(stop) : absl::OkStatus();
-  if (status.ok()) status = Look(stop);
+  const bool renew_agent = RenewalDue(times_.agent, now);
+  Status status = renew_agent ? RenewAgent(stop) : absl::OkStatus();
+  if (status.ok()) status = Look(stop, renew_agent);
   if (StableCode(status) != "spire-server-unreachable") return status;
   return WithNext(status, StrCat("start it, or correct its address; this is tried again by itself "
                                  "until ",
@@ -196,13 +206,13 @@ Status JoinSource::Attest(const std::stop_token& stop) {
                   .token_hash = TokenHash(token_),
                   .agent = nullptr,
                   .bundle = {}};
-  ASSIGN_OR_RETURN(const std::string roots, client->OwnBundle());
-  ASSIGN_OR_RETURN(state.bundle.roots, ParseCertificatesDer(roots, kRootsMax));
+  ASSIGN_OR_RETURN(const SpireBundle bundle, client->OwnBundle());
+  ASSIGN_OR_RETURN(state.bundle.roots, ParseCertificatesDer(bundle.roots, kRootsMax));
   ASSIGN_OR_RETURN(state.agent, CheckedAgent(attested_->chain, attested_->key, state.trust_domain,
                                              state.bundle, clock().UtcNow()));
   Adopt(std::move(state));
   attested_.reset();
-  roots_ = roots;
+  roots_ = bundle.roots;
   Save();
   OPENSSL_cleanse(token_.data(), token_.size());
   token_.clear();
@@ -217,11 +227,12 @@ Status JoinSource::RenewAgent(const std::stop_token& stop) {
   ASSIGN_OR_RETURN(NewKey key, MakeNewKey());
   ASSIGN_OR_RETURN(const std::string chain, client->RenewAgent(key.request));
   JoinState state = *state_;
-  ASSIGN_OR_RETURN(roots_, client->OwnBundle());
-  ASSIGN_OR_RETURN(state.bundle.roots, ParseCertificatesDer(roots_, kRootsMax));
+  ASSIGN_OR_RETURN(const SpireBundle bundle, client->OwnBundle());
+  ASSIGN_OR_RETURN(state.bundle.roots, ParseCertificatesDer(bundle.roots, kRootsMax));
   ASSIGN_OR_RETURN(state.agent, CheckedAgent(chain, std::move(key), state.trust_domain,
                                              state.bundle, clock().UtcNow()));
   Adopt(std::move(state));
+  roots_ = bundle.roots;
   // Before its first use: from then on the server takes the old one no more.
   Save();
   log().Info("identity: the agent of this node is renewed, until {}",
@@ -265,9 +276,10 @@ Result<WorkloadState> JoinSource::ReadAll(SpireClient& client) {
   WorkloadState raw;
   raw.svids = {fields_};
   // After the certificate, so that its CA is in it even if it is a new one.
-  ASSIGN_OR_RETURN(raw.svids[0].bundle, client.OwnBundle());
+  ASSIGN_OR_RETURN(newest_, client.OwnBundle());
+  raw.svids[0].bundle = newest_.roots;
   for (const std::string& domain : entry_->federates_with) {
-    Result<std::string> bundle = client.FederatedBundle(domain);
+    Result<SpireBundle> bundle = client.FederatedBundle(domain);
     if (absl::IsNotFound(bundle.status())) {
       if (without_bundle_.insert(domain).second) {
         log().Warning("identity: the SPIRE server has no bundle of {}, which the entry names",
@@ -277,12 +289,12 @@ Result<WorkloadState> JoinSource::ReadAll(SpireClient& client) {
     }
     RETURN_IF_ERROR(bundle.status());
     without_bundle_.erase(domain);
-    raw.federated[domain] = *std::move(bundle);
+    raw.federated[domain] = std::move(bundle->roots);
   }
   return raw;
 }
 
-Status JoinSource::Look(const std::stop_token& stop) {
+Status JoinSource::Look(const std::stop_token& stop, bool agent_is_new) {
   ASSIGN_OR_RETURN(const std::unique_ptr<SpireClient> client,
                    SpireClient::Make(Connection(), stop));
   RETURN_IF_ERROR(Choose(*client));
@@ -298,7 +310,17 @@ Status JoinSource::Look(const std::stop_token& stop) {
   if (renew) times_.svid = LifeOf(*identity.state->svid, now);
   times_.looked = now;
   Publish(identity.state);
+  // A tainted CA's certificates are replaced at the next look, which then is at once.
+  if (!renew && OnlyTaintedVouch(identity.state->svid->chain, now)) times_.svid = {now, now};
+  if (!agent_is_new && OnlyTaintedVouch(state_->agent->chain, now)) times_.agent = {now, now};
   return unsaved_;
+}
+
+bool JoinSource::OnlyTaintedVouch(const std::vector<std::shared_ptr<X509>>& chain,
+                                  UtcTime now) const {
+  if (newest_.untainted == newest_.roots || newest_.untainted.empty()) return false;
+  const auto roots = ParseCertificatesDer(newest_.untainted, kRootsMax);
+  return roots.ok() && !Vouched(chain, options_.trust_domain, Bundle{*roots}, now).ok();
 }
 
 void JoinSource::SaveBundle(const std::string& roots_der) {

@@ -261,6 +261,26 @@ TEST_F(JoinSourceTest, ACaIsReplacedUnderARunningNode) {
   EXPECT_TRUE(Comes([&] { return Trouble().ok(); })) << Trouble();
 }
 
+TEST_F(JoinSourceTest, WhatATaintedCaSignedIsReplacedAtOnceAndStillBelieved) {
+  World([](FakeSpireWorld& world) { world.svid_life = seconds(12); });
+  StartAndAwait(Options());
+  const auto next = std::make_shared<FakeCa>("a");
+  World([&](FakeSpireWorld& world) {
+    world.tainted = world.signer;
+    world.signer = next;
+    world.cas.push_back(next);
+  });
+  // Half of the agent's life is half an hour.
+  ASSERT_TRUE(Comes([&] { return World([](FakeSpireWorld& w) { return w.renewals; }) == 1; }));
+  ASSERT_TRUE(Comes([&] {
+    return X509_check_issued(next->certificate.get(), State()->svid->chain[0].get()) == X509_V_OK;
+  }));
+  EXPECT_EQ(State()->bundles.at("a").roots.size(), 2U);
+  World([](FakeSpireWorld& world) { world.cas.erase(world.cas.begin()); });
+  EXPECT_TRUE(Comes([&] { return State()->bundles.at("a").roots.size() == 1; }));
+  EXPECT_EQ(World([](FakeSpireWorld& w) { return w.renewals; }), 1);
+}
+
 TEST_F(JoinSourceTest, AnOutageIsNamedAndEndsByItself) {
   World([](FakeSpireWorld& world) { world.svid_life = seconds(8); });
   StartAndAwait(Options());

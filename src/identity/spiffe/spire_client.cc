@@ -133,7 +133,7 @@ std::string_view WhyRefused(types::PermissionDeniedDetails::Reason reason) {
       return "another certificate of this agent is in use, as after a copy of its state";
     case types::PermissionDeniedDetails::AGENT_BANNED:
       return "this agent is banned";
-    case types::PermissionDeniedDetails::AGENT_CAN_REATTEST:
+    case types::PermissionDeniedDetails::AGENT_MUST_REATTEST:
       return "this agent must attest anew";
     default:
       return {};
@@ -196,7 +196,7 @@ struct SpireClient::Impl {
     return StatusOf(call(context), what);
   }
   [[nodiscard]] Status StatusOf(const grpc::Status& status, std::string_view what) const;
-  [[nodiscard]] Result<std::string> BundleOf(const types::Bundle& bundle,
+  [[nodiscard]] Result<SpireBundle> BundleOf(const types::Bundle& bundle,
                                              std::string_view trust_domain) const;
   [[nodiscard]] Status Broken(std::string_view what) const {
     return WithCode(absl::InternalError(StrCat("the SPIRE server at ", options.server.Address(),
@@ -240,17 +240,18 @@ Status SpireClient::Impl::StatusOf(const grpc::Status& status, std::string_view 
                   "look at the log of the SPIRE server; this is tried again by itself");
 }
 
-Result<std::string> SpireClient::Impl::BundleOf(const types::Bundle& bundle,
+Result<SpireBundle> SpireClient::Impl::BundleOf(const types::Bundle& bundle,
                                                 std::string_view trust_domain) const {
   if (WithoutScheme(bundle.trust_domain()) != trust_domain) {
     return Broken(
         StrCat("a bundle of ", Printable(bundle.trust_domain()), " instead of ", trust_domain));
   }
-  std::string roots;
+  SpireBundle out;
   for (const types::X509Certificate& authority : bundle.x509_authorities()) {
-    if (!authority.tainted()) roots += authority.asn1();
+    out.roots += authority.asn1();
+    if (!authority.tainted()) out.untainted += authority.asn1();
   }
-  return roots;
+  return out;
 }
 
 SpireClient::SpireClient(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -340,18 +341,18 @@ Result<std::string> SpireClient::NewSvid(const JoinEntry& entry, const std::stri
   return Concatenated(answer.results(0).svid().cert_chain());
 }
 
-Result<std::string> SpireClient::OwnBundle() {
+Result<SpireBundle> SpireClient::OwnBundle() {
   const auto stub = api::bundle::v1::Bundle::NewStub(impl_->channel);
   types::Bundle answer;
   RETURN_IF_ERROR(impl_->Do("reading the bundle", [&](grpc::ClientContext& context) {
     return stub->GetBundle(&context, {}, &answer);
   }));
-  ASSIGN_OR_RETURN(std::string roots, impl_->BundleOf(answer, impl_->options.server.trust_domain));
-  if (roots.empty()) return impl_->Broken("a bundle without a CA");
-  return roots;
+  ASSIGN_OR_RETURN(SpireBundle bundle, impl_->BundleOf(answer, impl_->options.server.trust_domain));
+  if (bundle.roots.empty()) return impl_->Broken("a bundle without a CA");
+  return bundle;
 }
 
-Result<std::string> SpireClient::FederatedBundle(const std::string& trust_domain) {
+Result<SpireBundle> SpireClient::FederatedBundle(const std::string& trust_domain) {
   const std::string domain(WithoutScheme(trust_domain));
   const auto stub = api::bundle::v1::Bundle::NewStub(impl_->channel);
   api::bundle::v1::GetFederatedBundleRequest ask;

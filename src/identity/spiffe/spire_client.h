@@ -39,6 +39,13 @@ struct SpireConnection {
   Duration call_timeout = std::chrono::seconds(10);
 };
 
+// CAs in DER, one after the other. What a tainted one signed is still to be believed, as nodes need
+// time to replace it, and to be replaced at once.
+struct SpireBundle {
+  std::string roots;
+  std::string untainted;  // those of `roots` that are not tainted
+};
+
 class SpireClient {
  public:
   // Makes no connection yet.
@@ -52,10 +59,10 @@ class SpireClient {
   [[nodiscard]] Result<std::string> RenewAgent(const std::string& request);
   [[nodiscard]] Result<std::vector<JoinEntry>> Entries();
   [[nodiscard]] Result<std::string> NewSvid(const JoinEntry& entry, const std::string& request);
-  // CAs in DER, one after the other, without those that are tainted. The first is the server's own
-  // trust domain's and never empty; of the other trust domain NotFound when the server has none.
-  [[nodiscard]] Result<std::string> OwnBundle();
-  [[nodiscard]] Result<std::string> FederatedBundle(const std::string& trust_domain);
+  // Of the server's own trust domain, never without a CA; of another one NotFound when the server
+  // has none.
+  [[nodiscard]] Result<SpireBundle> OwnBundle();
+  [[nodiscard]] Result<SpireBundle> FederatedBundle(const std::string& trust_domain);
 
  private:
   struct Impl;
