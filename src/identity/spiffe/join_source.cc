@@ -24,6 +24,8 @@ namespace {
 constexpr unsigned kFolderMode = 0700;
 constexpr std::size_t kRootsMax = 1000;
 constexpr std::size_t kChainMax = 10;
+// SPIRE reads its entries every five seconds: a new agent has none until then.
+constexpr auto kSettling = std::chrono::seconds(10);
 
 struct NewKey {
   std::shared_ptr<EVP_PKEY> key;
@@ -94,6 +96,7 @@ class JoinSource final : public LiveSource {
   };
   std::optional<Attested> attested_;  // what the token gave, while it is not in `state_`
   std::optional<JoinState> state_;
+  UtcTime settled_;  // a new agent's entries are there
   std::optional<JoinEntry> entry_;
   SvidFields fields_;  // of the newest certificate, without its bundle
   SpireBundle newest_;
@@ -145,9 +148,10 @@ void JoinSource::Run(const std::stop_token& stop) {
     const Status status = Step(stop);
     if (stop.stop_requested()) return;
     if (IsFinalJoinError(status)) return Fail(status);
-    if (!status.ok()) SetTrouble(status);
+    const bool settling = StableCode(status) == "no-matching-entry" && clock().UtcNow() < settled_;
+    if (!status.ok() && !settling) SetTrouble(status);
     const Duration pause = Pause(status, failures);
-    failures = status.ok() ? 0 : failures + 1;
+    failures = status.ok() || settling ? 0 : failures + 1;
     std::unique_lock lock(mutex_);
     pause_.wait_for(lock, stop, pause, [] { return false; });
   }
@@ -212,6 +216,7 @@ Status JoinSource::Attest(const std::stop_token& stop) {
                                              state.bundle, clock().UtcNow()));
   Adopt(std::move(state));
   attested_.reset();
+  settled_ = clock().UtcNow() + kSettling;
   roots_ = bundle.roots;
   Save();
   OPENSSL_cleanse(token_.data(), token_.size());

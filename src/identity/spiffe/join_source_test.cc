@@ -344,6 +344,15 @@ TEST_F(JoinSourceTest, NoOtherEntryIsTakenThanTheOneAskedFor) {
   EXPECT_EQ(State()->svid->id.text(), "spiffe://a/swarm/sl");
 }
 
+TEST_F(JoinSourceTest, ANewAgentsEntriesComeALittleLaterWhichIsNoTrouble) {
+  World([](FakeSpireWorld& world) { world.entries.clear(); });
+  Start(Options());
+  ASSERT_TRUE(Comes([&] { return World([](FakeSpireWorld& w) { return w.looks; }) >= 2; }));
+  World([](FakeSpireWorld& world) { world.AddEntry("e-1", "/swarm/sl"); });
+  ASSERT_TRUE(source_->AwaitIdentity(kHanging, {}).ok());
+  EXPECT_THAT(LogText(), Not(HasSubstr("WARNING")));
+}
+
 TEST_F(JoinSourceTest, AnEntryThatIsGoneWithdrawsItsCertificate) {
   World([](FakeSpireWorld& world) { world.svid_life = seconds(8); });
   StartAndAwait(Options());
