@@ -277,8 +277,22 @@ void Parser::AddRest() {
   Add(app_, "env", "every setting: flags, environment variables, defaults", Command::kEnv)
       ->add_flag("--json", out_.json, "print JSON");
   Add(app_, "version", "the version", Command::kVersion);
-  CLI::App* const identity = app_.add_subcommand("identity", "identities of nodes: dev-ca");
+  CLI::App* const identity = app_.add_subcommand("identity", "identities of nodes: show, dev-ca");
   identity->require_subcommand(1);
+  CLI::App* const show = identity->add_subcommand(
+      "show", "what a node shows to others now, whom it believes, and whom it lets in");
+  show->require_subcommand(1);
+  for (const auto& [name, role] :
+       {std::pair("sn", Role::kSn), std::pair("sl", Role::kSl), std::pair("swci", Role::kSwci),
+        std::pair("operator", Role::kOperator)}) {
+    CLI::App* const as = show->add_subcommand(name, StrCat("with the settings of ", name));
+    as->callback([this, role = role] {
+      out_.command = Command::kIdentityShow;
+      out_.show_as = role;
+    });
+    AddSettings(*as, role);
+    as->add_flag("--json", out_.json, "print JSON");
+  }
   CLI::App* const dev_ca =
       Add(*identity, "dev-ca", "a certificate authority for one machine", Command::kDevCa);
   DevCaRequest& request = out_.dev_ca;

@@ -36,7 +36,8 @@ struct CommandLine {
     kRun,
     kEnv,
     kVersion,
-    kDevCa
+    kDevCa,
+    kIdentityShow
   };
   Command command = Command::kHelp;
   std::string help;                          // kHelp: what to print
@@ -52,6 +53,7 @@ struct CommandLine {
   DemoOptions demo;
   RunOptions run;
   DevCaRequest dev_ca;
+  Role show_as = Role::kSl;  // kIdentityShow
 };
 
 // `arguments` without the program's name. A usage error is InvalidArgument, its message one line.

@@ -116,7 +116,7 @@ TEST(CommandLine, HelpNamesTheCommandsAndHidesWhatComesLater) {
   EXPECT_THAT(Parsed({}).help, HasSubstr("training"));
   const std::string sn = Parsed({"sn", "--help"}).help;
   EXPECT_THAT(sn, HasSubstr("--sn-api-port"));
-  EXPECT_THAT(sn, ::testing::Not(HasSubstr("--join-token")));
+  EXPECT_THAT(sn, ::testing::Not(HasSubstr("--gen-join-token")));
   EXPECT_EQ(Parsed({"--version"}).command, Command::kVersion);
 }
 

@@ -12,7 +12,9 @@
 #include "http/client.h"
 #include "http/tls.h"
 #include "identity/dev_authority.h"
-#include "identity/pem_source.h"
+#include "identity/identity_health.h"
+#include "identity_show.h"
+#include "node_identity.h"
 #include "swci/sn_client.h"
 #include "swci/swci.h"
 
@@ -22,6 +24,7 @@ namespace {
 using Command = CommandLine::Command;
 constexpr std::size_t kConfigBytesMax = std::size_t{256} << 10;
 constexpr std::size_t kScriptBytesMax = std::size_t{1} << 20;
+constexpr Duration kCommandWait = 10s;  // for a first certificate
 constexpr std::string_view kDefaultConfig = "starling.yaml";
 constexpr std::string_view kHpeDataDir = "/platform/swarmml/data";
 constexpr std::string_view kHpeModelDir = "/platform/swarmml/model";
@@ -61,9 +64,9 @@ Status RunSn(const CommandLine& line, const Machine& machine) {
   ASSIGN_OR_RETURN(const Settings settings, GatherSettings(Role::kSn, line, machine));
   ASSIGN_OR_RETURN(const Log log, LogFrom(settings, "swarm.SN"));
   ASSIGN_OR_RETURN(const NetworkNodeConfig config, SnConfigFrom(settings));
-  ASSIGN_OR_RETURN(const PemFiles files, IdentityFrom(settings));
-  ASSIGN_OR_RETURN(const std::unique_ptr<LiveSource> identity,
-                   WatchPemFiles(files, machine.clock, log));
+  ASSIGN_OR_RETURN(const IdentityConfig wanted, IdentityFrom(settings, Role::kSn));
+  ASSIGN_OR_RETURN(const std::unique_ptr<SvidSource> identity,
+                   OpenIdentity(wanted, machine.clock, log));
   for (const std::string& note : settings.notes()) log.Info("{}", note);
   const auto ready = [&](std::uint16_t api_port, std::uint16_t health_port) {
     WriteReadyFile(settings.Text("ready-file"),
@@ -88,9 +91,9 @@ Result<int> RunSl(const CommandLine& line, const Machine& machine) {
   ASSIGN_OR_RETURN(const Log log, LogFrom(settings, "swarm.SL"));
   ASSIGN_OR_RETURN(const LearningNodeConfig config,
                    SlConfigFrom(settings, line.program, machine.host));
-  ASSIGN_OR_RETURN(const PemFiles files, IdentityFrom(settings));
-  ASSIGN_OR_RETURN(const std::unique_ptr<LiveSource> identity,
-                   WatchPemFiles(files, machine.clock, log));
+  ASSIGN_OR_RETURN(const IdentityConfig wanted, IdentityFrom(settings, Role::kSl));
+  ASSIGN_OR_RETURN(const std::unique_ptr<SvidSource> identity,
+                   OpenIdentity(wanted, machine.clock, log));
   for (const std::string& note : settings.notes()) log.Info("{}", note);
   ExportDirectory(settings, machine.host, "DATA_DIR", "data-dir", kHpeDataDir);
   ExportDirectory(settings, machine.host, "MODEL_DIR", "model-dir", kHpeModelDir);
@@ -108,10 +111,15 @@ struct OperatorEdge {
   std::unique_ptr<TlsContext> tls;
   std::unique_ptr<HttpClient> http;
 };
-Result<OperatorEdge> MakeEdge(const Settings& settings, const Machine& machine, const Log& log) {
+Result<OperatorEdge> MakeEdge(const Settings& settings, Role role, const Machine& machine) {
   OperatorEdge edge;
-  ASSIGN_OR_RETURN(const PemFiles files, IdentityFrom(settings));
-  ASSIGN_OR_RETURN(edge.identity, WatchPemFiles(files, machine.clock, log));
+  ASSIGN_OR_RETURN(const Log log, LogFrom(settings, "swarm.identity"));
+  ASSIGN_OR_RETURN(const IdentityConfig wanted, IdentityFrom(settings, role));
+  // Its certificates are no news to who types a command; a wait for the first one is.
+  ASSIGN_OR_RETURN(edge.identity, OpenIdentity(wanted, machine.clock, Log{}));
+  ASSIGN_OR_RETURN(const Duration given, settings.Span("identity-wait"));
+  const Duration limit = settings.Given("identity-wait") ? given : kCommandWait;
+  RETURN_IF_ERROR(WaitForIdentity(*edge.identity, limit, machine.clock, log, machine.stop));
   PeerPolicy policy{settings.List("trust-domains"), settings.List("sn-paths")};
   ASSIGN_OR_RETURN(edge.tls, TlsContext::Create(*edge.identity, std::move(policy), machine.clock));
   edge.http = std::make_unique<HttpClient>(*edge.tls, HttpClientOptions{});
@@ -144,7 +152,7 @@ Result<int> RunSwciCommand(const CommandLine& line, const Machine& machine) {
   Result<std::vector<Endpoint>> sns = SnEndpointsFrom(settings);
   if (!sns.ok() && StableCode(sns.status()) != "no-sn") return sns.status();
   if (sns.ok()) options.sn = sns->front();
-  ASSIGN_OR_RETURN(const OperatorEdge edge, MakeEdge(settings, machine, log));
+  ASSIGN_OR_RETURN(const OperatorEdge edge, MakeEdge(settings, Role::kSwci, machine));
   // A session blocks in reading standard input, which a stop cannot end, and leaves nothing half
   // done.
   const std::stop_callback leave(machine.stop, [] { std::_Exit(130); });
@@ -157,7 +165,7 @@ Result<int> RunSwciCommand(const CommandLine& line, const Machine& machine) {
 Status RunOperator(const CommandLine& line, const Machine& machine) {
   ASSIGN_OR_RETURN(const Settings settings, GatherSettings(Role::kOperator, line, machine));
   ASSIGN_OR_RETURN(const std::vector<Endpoint> sns, SnEndpointsFrom(settings));
-  ASSIGN_OR_RETURN(const OperatorEdge edge, MakeEdge(settings, machine, Log{}));
+  ASSIGN_OR_RETURN(const OperatorEdge edge, MakeEdge(settings, Role::kOperator, machine));
   HttpSnClient client(*edge.http, sns, machine.stop);
   if (line.command == Command::kTraining) return RunTraining(line.training, client, std::cout);
   return RunStatus(line.status, client, machine.clock,
@@ -182,7 +190,8 @@ Result<int> RunExplain(const CommandLine& line, const Machine& machine,
   }
   if (!sns.ok()) return sns.status();
   for (const Endpoint& sn : *sns) options.sn_urls.push_back(sn.Url());
-  ASSIGN_OR_RETURN(options.identity, IdentityFrom(settings));
+  ASSIGN_OR_RETURN(const OperatorEdge edge, MakeEdge(settings, Role::kOperator, machine));
+  options.http = edge.http.get();
   return Explain(options, context);
 }
 
@@ -213,6 +222,36 @@ Status RunDevCa(const DevCaRequest& request, const Clock& clock) {
               << " --key " << files.key << " --cacert " << files.cacert << "\n";
   }
   return absl::OkStatus();
+}
+
+std::vector<PeerRole> PeerRolesOf(Role role, const Settings& settings) {
+  const std::vector<std::string> domains = settings.List("trust-domains");
+  std::vector<PeerRole> roles{{"network node", {domains, settings.List("sn-paths")}}};
+  if (role != Role::kSn && role != Role::kSl) return roles;
+  roles.push_back({"learning node", {domains, settings.List("sl-paths")}});
+  roles.push_back({"operator", {domains, settings.List("operator-paths")}});
+  return roles;
+}
+
+// Prints what there is, a certificate or not; without a usable one it fails.
+Result<int> ShowIdentity(const CommandLine& line, const Machine& machine) {
+  ASSIGN_OR_RETURN(const Settings settings, GatherSettings(line.show_as, line, machine));
+  ASSIGN_OR_RETURN(const IdentityConfig wanted, IdentityFrom(settings, line.show_as));
+  if (std::holds_alternative<JoinOptions>(wanted.source)) {
+    return WithNext(WithCode(absl::InvalidArgumentError(
+                                 "a join token is not spent for a look at what it brings"),
+                             "join-token"),
+                    "look at /readyz of the node that has it");
+  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<SvidSource> source,
+                   OpenIdentity(wanted, machine.clock, Log{}));
+  const Status found = source->AwaitIdentity(kCommandWait, machine.stop);
+  const std::vector<PeerRole> roles = PeerRolesOf(line.show_as, settings);
+  const UtcTime now = machine.clock.UtcNow();
+  std::cout << (line.json ? StrCat(IdentityJson(*source, roles, now).dump(2), "\n")
+                          : IdentityText(*source, roles, now));
+  if (!found.ok()) return found;
+  return LookAtIdentity(*source, now).usable ? 0 : 1;
 }
 
 // Where examples/ and python/ are: $STARLING_HOME, else the checkout that holds
@@ -266,6 +305,8 @@ int RunCommand(const CommandLine& line, const Machine& machine) {
       return Finish(RunOperator(line, machine), "starling status");
     case Command::kDevCa:
       return Finish(RunDevCa(line.dev_ca, machine.clock), "starling identity dev-ca");
+    case Command::kIdentityShow:
+      return FinishCode(ShowIdentity(line, machine), "starling identity show");
     case Command::kExplain:
       return FinishCode(
           RunExplain(line, machine, {machine.clock, machine.random, machine.self, machine.stop}),

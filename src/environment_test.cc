@@ -5,6 +5,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "node_configs.h"
+#include "node_identity.h"
 
 namespace starling {
 namespace {
@@ -181,16 +182,13 @@ TEST(Environment, WhatIsNotNeededIsAcceptedWithOneLineAKind) {
   EXPECT_EQ(sl.notes().size(), 5U);
 }
 
-TEST(Environment, WhatComesLaterIsRefusedByName) {
-  for (const auto& [name, value] : EnvironmentMap{
-           {"SPIRE_JOIN_TOKEN", "secret"}, {"SWARM_SPIFFE_WORKLOAD_API_SOCKET_PATH", "/s"}}) {
-    const Status status = Settings::Gather(Role::kSn, {}, {{name, value}}, {}).status();
-    EXPECT_EQ(StableCode(status), "not-yet");
-    EXPECT_THAT(std::string(status.message()), HasSubstr("SPIRE"));
-    EXPECT_THAT(std::string(status.message()),
-                HasSubstr("comes in a later release; use --cert, --key, --cacert"));
-    EXPECT_THAT(std::string(status.message()), ::testing::Not(HasSubstr("secret")));
-  }
+TEST(Environment, WhatIsRefusedSaysWhatToDoInstead) {
+  const auto refusal = [](const std::string& flag) {
+    return Settings::Gather(Role::kSn, {{flag, "true"}}, {}, {}).status();
+  };
+  EXPECT_EQ(StableCode(refusal("gen-join-token")), "not-yet");
+  EXPECT_THAT(std::string(refusal("gen-join-token").message()), HasSubstr("token generate"));
+  EXPECT_THAT(std::string(refusal("spire-agent-config").message()), HasSubstr("--server-address"));
 }
 
 TEST(Environment, FlagsWinOverVariablesOverTheFileOverDefaults) {
@@ -241,16 +239,57 @@ TEST(SettingsFile, HoldsOurNamesAndSections) {
 }
 
 TEST(Identity, AMissingOneNamesWhatIsMissing) {
-  const Status nothing = IdentityFrom(Gathered(Role::kSn, {})).status();
+  const Status nothing = IdentityFrom(Gathered(Role::kSn, {}), Role::kSn).status();
   EXPECT_THAT(std::string(nothing.message()), HasSubstr("No identity specified"));
   EXPECT_THAT(std::string(nothing.message()), HasSubstr("--cert --key --cacert"));
   const Status partly =
-      IdentityFrom(Gathered(Role::kSn, {{"SWARM_ID_CERT", "c"}, {"SWARM_ID_KEY", "k"}})).status();
+      IdentityFrom(Gathered(Role::kSn, {{"SWARM_ID_CERT", "c"}, {"SWARM_ID_KEY", "k"}}), Role::kSn)
+          .status();
   EXPECT_THAT(std::string(partly.message()), HasSubstr("missing --cacert"));
   EXPECT_TRUE(IdentityFrom(Gathered(Role::kSn, {{"SWARM_ID_CERT", "c"},
                                                 {"SWARM_ID_KEY", "k"},
-                                                {"SWARM_ID_CAPATH", "p"}}))
+                                                {"SWARM_ID_CAPATH", "p"}}),
+                           Role::kSn)
                   .ok());
+}
+
+TEST(Identity, IsASocketOfTheWorkloadApiByEitherVariable) {
+  for (const std::string name :
+       {"SWARM_SPIFFE_WORKLOAD_API_SOCKET_PATH", "SPIFFE_ENDPOINT_SOCKET"}) {
+    const Result<IdentityConfig> config =
+        IdentityFrom(Gathered(Role::kSl, {{name, "/run/agent.sock"}}), Role::kSl);
+    ASSERT_TRUE(config.ok()) << config.status();
+    EXPECT_EQ(std::get<WorkloadOptions>(config->source).address, "/run/agent.sock");
+    EXPECT_THAT(std::get<WorkloadOptions>(config->source).choice.paths, ElementsAre("*/sl"));
+  }
+}
+
+TEST(Identity, IsAJoinTokenInHpesWords) {
+  const EnvironmentMap environment{
+      {"SPIRE_JOIN_TOKEN", "t"}, {"SPIRE_SERVER_IP", "h"}, {"SPIFFE_ENDPOINT_SOCKET", "/s"}};
+  const Result<IdentityConfig> config =
+      IdentityFrom(Gathered(Role::kSn, environment, {{"insecure-bootstrap", "true"}}), Role::kSn);
+  ASSERT_TRUE(config.ok()) << config.status();
+  const auto& join = std::get<JoinOptions>(config->source);
+  EXPECT_EQ(join.token, "t");
+  EXPECT_EQ(join.server_host, "h");
+  EXPECT_EQ(join.server_port, 8081);
+  EXPECT_EQ(join.trust_domain, "swarm.learning");
+  EXPECT_TRUE(join.insecure_bootstrap);
+  EXPECT_EQ(join.state_dir, "starling-sn");
+  // After the first start the server alone is enough.
+  EXPECT_TRUE(IdentityFrom(Gathered(Role::kSwci, {{"SPIRE_SERVER_IP", "h"}}), Role::kSwci).ok());
+  EXPECT_EQ(StableCode(
+                IdentityFrom(Gathered(Role::kSn, {{"SPIRE_JOIN_TOKEN", "t"}}), Role::kSn).status()),
+            "no-identity");
+}
+
+TEST(Identity, FilesWinOverWhatAnEnvironmentNamesForAll) {
+  const EnvironmentMap environment{{"SPIFFE_ENDPOINT_SOCKET", "/s"}, {"SPIRE_SERVER_IP", "h"}};
+  const Result<IdentityConfig> config = IdentityFrom(
+      Gathered(Role::kSl, environment, {{"cert", "c"}, {"key", "k"}, {"cacert", "a"}}), Role::kSl);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(std::get<PemFiles>(config->source).cert, "c");
 }
 
 TEST(ParseHostPort, ReadsWhatPeopleWrite) {

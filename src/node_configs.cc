@@ -68,6 +68,7 @@ Status SetTimes(const Settings& settings, LearningNodeConfig& config) {
   ASSIGN_OR_RETURN(config.linger, settings.Span("linger"));
   ASSIGN_OR_RETURN(config.stall_timeout, settings.Span("stall-timeout"));
   ASSIGN_OR_RETURN(config.program_grace, settings.Span("program-grace"));
+  ASSIGN_OR_RETURN(config.identity_wait, settings.Span("identity-wait"));
   return absl::OkStatus();
 }
 
@@ -88,21 +89,6 @@ Status SetProgram(const Settings& settings, const std::vector<std::string>& prog
 }
 
 }  // namespace
-
-Result<PemFiles> IdentityFrom(const Settings& settings) {
-  PemFiles files{settings.Text("cert"), settings.Text("key"), settings.Text("cacert"),
-                 settings.Text("capath")};
-  if (files.cert.empty() || files.key.empty() || (files.cacert.empty() && files.capath.empty())) {
-    std::string missing;
-    if (files.cert.empty()) StrAppend(&missing, " --cert");
-    if (files.key.empty()) StrAppend(&missing, " --key");
-    if (files.cacert.empty() && files.capath.empty()) StrAppend(&missing, " --cacert");
-    return Usage(StrCat("No identity specified: missing", missing), "no-identity",
-                 "give --cert, --key and --cacert (or --capath); starling identity dev-ca makes "
-                 "such files for one machine");
-  }
-  return files;
-}
 
 Result<Log> LogFrom(const Settings& settings, std::string_view name) {
   std::string level = settings.Text("log-level");
@@ -177,6 +163,7 @@ Result<NetworkNodeConfig> SnConfigFrom(const Settings& settings) {
   config.sn_paths = settings.List("sn-paths");
   config.operator_paths = settings.List("operator-paths");
   config.trust_domains = settings.List("trust-domains");
+  ASSIGN_OR_RETURN(config.identity_wait, settings.Span("identity-wait"));
   return config;
 }
 

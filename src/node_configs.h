@@ -10,7 +10,6 @@
 #include "base/result.h"
 #include "environment.h"
 #include "http/client.h"
-#include "identity/svid.h"
 #include "sl/learning_node.h"
 #include "sn/network_node.h"
 
@@ -23,8 +22,6 @@ struct Host {
   std::function<bool(const std::string&)> is_directory;  // does this directory exist?
 };
 
-// InvalidArgument "No identity specified" when certificate, key or authority is missing.
-[[nodiscard]] Result<PemFiles> IdentityFrom(const Settings& settings);
 [[nodiscard]] Result<Log> LogFrom(const Settings& settings, std::string_view name);
 
 // The network nodes that a learning node or an operator speaks to, in order: --sn, else

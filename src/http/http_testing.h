@@ -33,6 +33,10 @@ class SettableSource final : public SvidSource {
     return state_;
   }
   [[nodiscard]] SourceReport Report() const override { return {.source = "a test"}; }
+  [[nodiscard]] Status AwaitIdentity(Duration /*span*/,
+                                     const std::stop_token& /*stop*/) const override {
+    return absl::OkStatus();
+  }
   void Set(std::shared_ptr<const IdentityState> state) {
     const std::scoped_lock lock(mutex_);
     state_ = std::move(state);

@@ -1,8 +1,15 @@
 #include "identity/identity_health.h"
 
+#include <algorithm>
+
 #include "base/text.h"
 
 namespace starling {
+namespace {
+
+constexpr Duration kWordEvery = 5s;
+
+}  // namespace
 
 IdentityHealth LookAtIdentity(const SvidSource& source, UtcTime now) {
   IdentityHealth health;
@@ -38,6 +45,26 @@ std::string IdentityLine(const IdentityHealth& health) {
   StrAppend(&line, line.empty() ? "" : "; ", health.trouble);
   if (health.since != UtcTime{}) StrAppend(&line, ", since ", FormatUtc(health.since));
   return StrCat(line, "; next: ", health.next);
+}
+
+Status WaitForIdentity(const SvidSource& source, Duration limit, const Clock& clock, const Log& log,
+                       const std::stop_token& stop) {
+  const Instant begin = clock.Now();
+  for (;;) {
+    const Duration left = begin + limit - clock.Now();
+    Status status = source.AwaitIdentity(std::clamp(left, Duration::zero(), kWordEvery), stop);
+    if (!absl::IsDeadlineExceeded(status)) return status;
+    const Duration waited = clock.Now() - begin;
+    if (waited >= limit) {
+      return WithNext(WithCode(absl::DeadlineExceededError(
+                                   StrCat("no identity after ", Millis(waited) / 1000,
+                                          " s: ", LookAtIdentity(source, clock.UtcNow()).trouble)),
+                               "no-identity"),
+                      NextStep(status));
+    }
+    log.Info("waits for its identity since {} s: {}", Millis(waited) / 1000,
+             IdentityLine(LookAtIdentity(source, clock.UtcNow())));
+  }
 }
 
 }  // namespace starling

@@ -1,9 +1,12 @@
-// How a process' own identity is, in words: for /readyz and the log. Pure; any thread.
+// How a process' own identity is, in words: for /readyz and the log. Any thread.
 #pragma once
 
+#include <stop_token>
 #include <string>
 
 #include "base/clock.h"
+#include "base/log.h"
+#include "base/result.h"
 #include "identity/svid.h"
 
 namespace starling {
@@ -20,5 +23,10 @@ struct IdentityHealth {
 [[nodiscard]] IdentityHealth LookAtIdentity(const SvidSource& source, UtcTime now);
 // "ready, valid until …", with the trouble behind it where there is one, or what is wrong.
 [[nodiscard]] std::string IdentityLine(const IdentityHealth& health);
+
+// Waits for the first certificate, `limit` at most, and says every 5 s in the log what it waits
+// for. Errors as AwaitIdentity().
+[[nodiscard]] Status WaitForIdentity(const SvidSource& source, Duration limit, const Clock& clock,
+                                     const Log& log, const std::stop_token& stop);
 
 }  // namespace starling

@@ -15,6 +15,10 @@ class FixedSource final : public SvidSource {
   explicit FixedSource(std::shared_ptr<const IdentityState> state) : state_(std::move(state)) {}
   [[nodiscard]] std::shared_ptr<const IdentityState> Current() const override { return state_; }
   [[nodiscard]] SourceReport Report() const override { return {.source = "a fixed identity"}; }
+  [[nodiscard]] Status AwaitIdentity(Duration /*span*/,
+                                     const std::stop_token& /*stop*/) const override {
+    return absl::OkStatus();
+  }
 
  private:
   const std::shared_ptr<const IdentityState> state_;

@@ -23,9 +23,8 @@ class LiveSource : public SvidSource {
 
   [[nodiscard]] std::shared_ptr<const IdentityState> Current() const override;
   [[nodiscard]] SourceReport Report() const override;
-  // Blocks until there is an SVID. DeadlineExceeded after `span`, with the trouble of then and its
-  // next step; Cancelled on `stop`; a fatal trouble (Fail) at once.
-  [[nodiscard]] Status AwaitIdentity(Duration span, const std::stop_token& stop) const;
+  // DeadlineExceeded tells the trouble of then and its next step; a fatal one (Fail) comes at once.
+  [[nodiscard]] Status AwaitIdentity(Duration span, const std::stop_token& stop) const override;
 
  protected:
   // The whole new state; what it lacks is withdrawn. `trouble` is what is wrong with it, and takes

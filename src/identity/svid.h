@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -62,6 +63,9 @@ class SvidSource {
   // come yet, or it was withdrawn.
   [[nodiscard]] virtual std::shared_ptr<const IdentityState> Current() const = 0;
   [[nodiscard]] virtual SourceReport Report() const = 0;
+  // Blocks until there is an SVID. DeadlineExceeded after `span`, Cancelled on `stop`; at once with
+  // another error where none will ever come.
+  [[nodiscard]] virtual Status AwaitIdentity(Duration span, const std::stop_token& stop) const = 0;
 };
 
 // PEM files as HPE names them. `cacert`: a file of CA certificates; `capath`: a folder of such

@@ -9,6 +9,7 @@
 #include "http/async_requests.h"
 #include "http/health.h"
 #include "http/metrics.h"
+#include "identity/identity_health.h"
 #include "sl/node_loop.h"
 
 namespace starling {
@@ -148,6 +149,9 @@ Result<int> RunLearningNode(const LearningNodeConfig& given, const LearningNodeD
             .Take();
       }),
                           deps.log.Named("swarm.http")));
+
+  health.SetWaiting("identity", "waiting for the first certificate; next: the log says for whom");
+  RETURN_IF_ERROR(WaitForIdentity(deps.identity, config.identity_wait, deps.clock, deps.log, stop));
 
   const std::string socket_path =
       config.socket_path.empty() ? config.state_dir + "/starling.sock" : config.socket_path;

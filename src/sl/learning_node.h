@@ -43,6 +43,7 @@ struct LearningNodeConfig {
   Duration program_grace = 10s;  // between SIGTERM and SIGKILL of the program
   HttpServerOptions http;
   std::vector<std::string> sl_paths, sn_paths, operator_paths, trust_domains;
+  Duration identity_wait = 300s;  // for the first certificate
 };
 
 struct LearningNodeDeps {

@@ -12,6 +12,7 @@
 #include "http/async_requests.h"
 #include "http/client.h"
 #include "http/tls.h"
+#include "identity/identity_health.h"
 #include "ledger/ledger.h"
 #include "sn/api.h"
 #include "sn/core.h"
@@ -361,6 +362,8 @@ Status NetworkNode::Start(const std::stop_token& stop) {
   ledger_log_.Info("Setting up blockchain layer for the swarm node: START");
   RETURN_IF_ERROR(Annotate(MakeDirectories(config_.state_dir, 0700), "state directory"));
   RETURN_IF_ERROR(StartServers());
+  health_.SetStage("waiting for an identity");
+  RETURN_IF_ERROR(WaitForIdentity(deps_.identity, config_.identity_wait, deps_.clock, log_, stop));
   health_.SetStage("opening the ledger");
   RETURN_IF_ERROR(OpenLedger());
   RETURN_IF_ERROR(OpenCore());

@@ -37,6 +37,7 @@ struct NetworkNodeConfig {
   HttpServerOptions http;
   std::vector<std::string> sl_paths, sn_paths, operator_paths;  // peer path patterns
   std::vector<std::string> trust_domains;
+  Duration identity_wait = 300s;  // for the first certificate
 };
 
 struct NetworkNodeDeps {

@@ -12,15 +12,10 @@ namespace {
 Result<Story> AskSn(const std::string& url, const ExplainOptions& options,
                     const ToolContext& context) {
   ASSIGN_OR_RETURN(const Endpoint sn, Endpoint::Parse(url));
-  ASSIGN_OR_RETURN(const std::unique_ptr<SvidSource> identity,
-                   LoadPemSource(options.identity, context.clock.UtcNow()));
-  ASSIGN_OR_RETURN(const std::unique_ptr<TlsContext> tls,
-                   TlsContext::Create(*identity, PeerPolicy{{}, {"*/sn"}}, context.clock));
-  HttpClient client(*tls, HttpClientOptions{});
   Story story;
   for (;;) {
     ASSIGN_OR_RETURN(const std::vector<LedgerRecord> records,
-                     FetchRecords(client, sn, story.entries(), 0s, context.stop));
+                     FetchRecords(*options.http, sn, story.entries(), 0s, context.stop));
     if (records.empty()) return story;
     for (const LedgerRecord& record : records) RETURN_IF_ERROR(story.Add(record));
   }

@@ -11,7 +11,7 @@
 
 #include "base/clock.h"
 #include "base/random.h"
-#include "identity/svid.h"
+#include "http/client.h"
 
 namespace starling {
 
@@ -48,9 +48,9 @@ struct DemoOptions {
 
 struct ExplainOptions {
   std::string source;                // a directory of a run, or a ledger.db; "": ask the SN
-  std::vector<std::string> sn_urls;  // https://host:port, tried in turn, with `identity`
-  PemFiles identity;
-  std::string contract;  // "" = the only one
+  std::vector<std::string> sn_urls;  // https://host:port, tried in turn by `http`
+  HttpClient* http = nullptr;        // needed for `sn_urls`; the caller's
+  std::string contract;              // "" = the only one
   std::optional<std::uint64_t> round;
   bool json = false;
 };
