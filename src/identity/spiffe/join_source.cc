@@ -1,5 +1,6 @@
 #include "identity/spiffe/join_source.h"
 
+#include <algorithm>
 #include <condition_variable>
 #include <mutex>
 #include <optional>
@@ -35,6 +36,13 @@ Result<NewKey> MakeNewKey() {
   ASSIGN_OR_RETURN(KeyPtr key, MakeKey());
   ASSIGN_OR_RETURN(std::string request, MakeCertificateRequest(*key));
   return NewKey{{key.release(), &EVP_PKEY_free}, std::move(request)};
+}
+
+Result<Bundle> ReadBundleFile(const std::string& path) {
+  ASSIGN_OR_RETURN(const std::string pem, ReadFile(path));
+  Result<std::vector<std::shared_ptr<X509>>> roots = ParseCertificates(pem);
+  if (!roots.ok()) return Annotate(roots.status(), path);
+  return Bundle{*std::move(roots)};
 }
 
 // Whether a peer with this bundle would believe the chain.
@@ -129,7 +137,8 @@ JoinSource::JoinSource(JoinOptions options, std::optional<JoinState> state, cons
 void JoinSource::Adopt(JoinState state) {
   // The last part of the agent's ID is the token it came from.
   const std::string_view path = state.agent->id.path();
-  secrets_.emplace_back(path.substr(path.rfind('/') + 1));
+  std::string secret(path.substr(path.rfind('/') + 1));
+  if (std::ranges::find(secrets_, secret) == secrets_.end()) secrets_.push_back(std::move(secret));
   times_.agent = LifeOf(*state.agent, clock().UtcNow());
   state_ = std::move(state);
 }
@@ -193,10 +202,8 @@ Status JoinSource::Attest(const std::stop_token& stop) {
   SpireConnection connection = Connection();
   connection.insecure = options_.insecure_bootstrap;
   if (!connection.insecure) {
-    ASSIGN_OR_RETURN(const std::string pem, ReadFile(options_.bundle_file));
-    Result<std::vector<std::shared_ptr<X509>>> roots = ParseCertificates(pem);
-    if (!roots.ok()) return Annotate(roots.status(), options_.bundle_file);
-    connection.trusted.roots = *std::move(roots);
+    // Read again each time: it may be what is wrong.
+    ASSIGN_OR_RETURN(connection.trusted, ReadBundleFile(options_.bundle_file));
   }
   ASSIGN_OR_RETURN(const std::unique_ptr<SpireClient> client,
                    SpireClient::Make(std::move(connection), stop));
@@ -379,8 +386,7 @@ Status CheckBootstrap(const JoinOptions& options, const Log& log) {
                              "no-bootstrap-bundle"),
                     StrCat(next, "; --insecure-bootstrap believes whoever answers"));
   }
-  ASSIGN_OR_RETURN(const std::string pem, ReadFile(options.bundle_file));
-  return WithNext(Annotate(ParseCertificates(pem).status(), options.bundle_file), next);
+  return WithNext(ReadBundleFile(options.bundle_file).status(), next);
 }
 
 }  // namespace

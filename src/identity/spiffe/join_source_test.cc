@@ -1,6 +1,7 @@
 #include "identity/spiffe/join_source.h"
 
 #include <condition_variable>
+#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -169,6 +170,28 @@ TEST_F(JoinSourceTest, ABrokenStateIsNamedAndReplacedByAToken) {
   StartAndAwait(Options());
   EXPECT_THAT(LogText(), AllOf(HasSubstr(path), HasSubstr("the join token replaces it")));
   StartAndAwait(Options(""));
+}
+
+TEST_F(JoinSourceTest, AStateThatCannotBeWrittenIsNamedAndKeepsNothingFromWorking) {
+  World([](FakeSpireWorld& world) { world.svid_life = seconds(8); });
+  StartAndAwait(Options());
+  std::filesystem::remove_all(scratch_.File("state"));
+  World([](FakeSpireWorld& world) { world.cas.push_back(std::make_shared<FakeCa>("a")); });
+  ASSERT_TRUE(CodeComes("join-state-unsaved"));
+  EXPECT_EQ(State()->bundles.at("a").roots.size(), 2U);
+  EXPECT_THAT(std::string(Trouble().message()), HasSubstr(scratch_.File("state")));
+  ASSERT_TRUE(MakeDirectories(scratch_.File("state")).ok());
+  EXPECT_TRUE(Comes([&] { return Trouble().ok(); })) << Trouble();
+  StartAndAwait(Options(""));
+}
+
+TEST_F(JoinSourceTest, ABundleFileThatIsOutOfDateMayBeReplacedMeanwhile) {
+  const std::string other = CertificatePem(*FakeCa("a").certificate).value();
+  ASSERT_TRUE(WriteFileDurably(bundle_, other).ok());
+  Start(Options());
+  ASSERT_TRUE(CodeComes("unknown-authority"));
+  WriteBundle(spire_);
+  EXPECT_TRUE(source_->AwaitIdentity(kHanging, {}).ok());
 }
 
 TEST_F(JoinSourceTest, AServerThatIsAnotherOneGetsNoToken) {
