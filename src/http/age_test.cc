@@ -1,6 +1,7 @@
 // No connection outlives the certificates that it began with, and nobody notices.
 #include <array>
 #include <atomic>
+#include <latch>
 #include <string>
 #include <thread>
 #include <vector>
@@ -26,10 +27,15 @@ class AgeTest : public HttpsTest {
  protected:
   AgeTest() { Renew(); }
   // Both parties have new certificates.
-  void Renew() {
+  void Renew(Duration life = kLife) {
     server_party_.source.Set(
-        MakeState(clock_, authority_, {&authority_}, {.path = "/swarm/sn", .valid_for = kLife}));
-    client_party_.source.Set(MakeState(clock_, authority_, {&authority_}, {.valid_for = kLife}));
+        MakeState(clock_, authority_, {&authority_}, {.path = "/swarm/sn", .valid_for = life}));
+    client_party_.source.Set(MakeState(clock_, authority_, {&authority_}, {.valid_for = life}));
+  }
+  // All that was shown so far ends; there is something newer before anybody can notice.
+  void OutliveAll() {
+    Renew(2 * kLife);
+    clock_.Advance(kLife);
   }
   // A body of which the first asker gets a half, before `meanwhile`; the others get it whole.
   void ServeHalvesAround(std::function<void()> meanwhile) {
@@ -123,10 +129,7 @@ TEST_F(AgeTest, ARequestAfterTheEndIsNotHandled) {
 }
 
 TEST_F(AgeTest, AnAnswerIsCutAtTheEndAndAskedForAgain) {
-  ServeHalvesAround([this] {
-    clock_.Advance(kLife);
-    Renew();
-  });
+  ServeHalvesAround([this] { OutliveAll(); });
   HttpClient http(*client_party_.tls, PatientOptions());
   const auto response = http.Do(server_endpoint_, {.target = "/"}, {});
   ASSERT_TRUE(response.ok()) << response.status();
@@ -136,12 +139,14 @@ TEST_F(AgeTest, AnAnswerIsCutAtTheEndAndAskedForAgain) {
 }
 
 TEST_F(AgeTest, WhoeverReadsAStreamAsksAgainItself) {
-  ServeHalvesAround([this] {
-    clock_.Advance(kLife);
-    Renew();
+  std::latch opened(1);
+  ServeHalvesAround([&] {
+    opened.wait();
+    OutliveAll();
   });
   HttpClient http(*client_party_.tls, PatientOptions());
   const auto stream = http.Open(server_endpoint_, {.target = "/"}, {});
+  opened.count_down();
   ASSERT_TRUE(stream.ok()) << stream.status();
   Bytes body(2 * half_.size());
   const Status cut = (*stream)->Read(body);
@@ -150,11 +155,25 @@ TEST_F(AgeTest, WhoeverReadsAStreamAsksAgainItself) {
   EXPECT_EQ(calls_.load(), 1);
 }
 
-TEST_F(AgeTest, WhatMayHaveBeenDoneIsNotAskedForAgain) {
-  ServeHalvesAround([this] {
-    clock_.Advance(kLife);
-    Renew();
+TEST_F(AgeTest, AServerThatCutsBeforeItSaysAnythingIsAskedAgain) {
+  ManualClock behind(clock_.UtcNow());
+  Party client(behind, client_party_.source.Current(), Networks());
+  StartServer(LocalOptions(), [&](const HttpRequest&, const std::stop_token&) {
+    if (calls_++ == 0) {
+      OutliveAll();
+      behind.Advance(kLife - 2s);
+      client.source.Set(MakeState(behind, authority_, {&authority_}, {.valid_for = 2 * kLife}));
+    }
+    return TextResponse("x");
   });
+  HttpClient late(*client.tls, PatientOptions());
+  const auto response = late.Do(server_endpoint_, {.target = "/"}, {});
+  ASSERT_TRUE(response.ok()) << response.status();
+  EXPECT_EQ(calls_.load(), 2);
+}
+
+TEST_F(AgeTest, WhatMayHaveBeenDoneIsNotAskedForAgain) {
+  ServeHalvesAround([this] { OutliveAll(); });
   HttpClient http(*client_party_.tls, PatientOptions());
   const Status status = http.Do(server_endpoint_, {.method = "POST", .target = "/"}, {}).status();
   EXPECT_EQ(StableCode(status), "connection-too-old") << status;
@@ -165,9 +184,8 @@ TEST_F(AgeTest, AServerWhoseClockIsAheadCutsEarlierAndIsAskedAgain) {
   ManualClock behind(clock_.UtcNow());
   Party client(behind, client_party_.source.Current(), Networks());
   ServeHalvesAround([&] {
-    clock_.Advance(kLife);
+    OutliveAll();
     behind.Advance(kLife - 2s);
-    Renew();
     client.source.Set(MakeState(behind, authority_, {&authority_}, {.valid_for = 2 * kLife}));
   });
   HttpClient late(*client.tls, PatientOptions());

@@ -154,9 +154,12 @@ Status SendAndReadHead(Connection& connection, const std::string& text, const He
 
 bool IsTooOld(const Status& status) { return StableCode(status) == "connection-too-old"; }
 
-// The other side's clock may be a little ahead: then it is the one who cuts.
+// The other side's clock may be a little ahead: then it is the one who cuts. Near the end of a
+// connection that has said nothing, that is no refusal: those come right after the handshake.
 Status WithAge(Status status, const Connection& connection) {
-  const bool broke = absl::IsUnavailable(status) && StableCode(status) == "unavailable";
+  const std::string code = StableCode(status);
+  const bool broke =
+      absl::IsUnavailable(status) && (code == "unavailable" || code == "refused-by-peer");
   return broke && connection.stream->ending() ? WithCode(std::move(status), "connection-too-old")
                                               : status;
 }

@@ -22,7 +22,7 @@ constexpr std::string_view kTrustNext =
 constexpr std::string_view kSilentNext =
     "look at its process: stopped (kill -CONT PID), hung or overloaded; else start it again";
 // By stable code. What is not here has kUnknown.
-constexpr std::array<Words, 23> kWords = {{
+constexpr std::array<Words, 24> kWords = {{
     {"connection-refused", "its port is closed",
      "start it, or open its port; compare the address that it gives with the one it listens on"},
     {"unreachable", "its address cannot be reached",
@@ -48,6 +48,8 @@ constexpr std::array<Words, 23> kWords = {{
      "read /readyz of this node: it names what its identity waits for"},
     {"peer-no-identity", "it has no certificate to show",
      "read its /readyz: it names what its identity waits for"},
+    {"connection-too-old", "the certificates of the connection to it ended before its answer came",
+     "it is asked again on a new connection; if that fails, are certificates renewed in time?"},
     {"too-slow", "it takes connections and says nothing", kSilentNext},
     {"deadline-exceeded", "it takes connections and says nothing", kSilentNext},
     {"not-tls", "something else listens on its port", "compare its address and port"},

@@ -52,7 +52,7 @@ class Site {
         authority_(authority),
         key_(MakeKeyOf(seed)),
         store_(*BlobStore::Open(scratch_.path(), 10)),
-        party_(clock, NewIdentity(), PeerPolicy{{}, {"*/sl", "*/operator"}}),
+        party_(clock, NewIdentity(std::chrono::hours(1)), PeerPolicy{{}, {"*/sl", "*/operator"}}),
         client_(*party_.tls, HttpClientOptions{}),
         server_({board_, *store_, clock, key_.kid(), PeerPolicy{{}, {"*/operator"}},
                  PeerPolicy{{}, {"*/sn"}}}) {
@@ -109,7 +109,7 @@ class Site {
     return node;
   }
   // A new certificate, as from a source that renews it.
-  void Renew() { party_.source.Set(NewIdentity()); }
+  void Renew(Duration life) { party_.source.Set(NewIdentity(life)); }
   [[nodiscard]] Endpoint endpoint() const { return {"127.0.0.1", http_->port()}; }
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] const SigningKey& key() const { return key_; }
@@ -124,8 +124,9 @@ class Site {
     return SigningKey::Generate(random);
   }
 
-  [[nodiscard]] std::shared_ptr<const IdentityState> NewIdentity() const {
-    return MakeState(clock_, authority_, {&authority_}, {.path = "/swarm/" + name_ + "/sl"});
+  [[nodiscard]] std::shared_ptr<const IdentityState> NewIdentity(Duration life) const {
+    return MakeState(clock_, authority_, {&authority_},
+                     {.path = "/swarm/" + name_ + "/sl", .valid_for = life});
   }
 
   const ScratchDirectory scratch_;
