@@ -33,7 +33,7 @@ IdentityHealth LookAtIdentity(const SvidSource& source, UtcTime now) {
     health.since = health.until;
   }
   if (!health.trouble.empty() && health.next.empty()) {
-    health.next = "have a new one issued; is the clock right?";
+    health.next = "have a new certificate issued; is the clock right?";
   }
   return health;
 }

@@ -257,7 +257,7 @@ class FromTheStart(Stalls):
         self.swarm.wait(lambda: time.monotonic() >= self.expires_at, "the certificate's end")
         planted = plant()
         self.are_named([r"\be: its certificate has expired", "/swarm/e/sl expired at", "new certificate"], planted,
-                       own=("e", ["^identity: the certificate of this node has expired", "new one"]))
+                       own=("e", ["^identity: the certificate of this node has expired", "new certificate"]))
 
 
 class Hurt(Stalls):
