@@ -136,11 +136,15 @@ plugins {{
     def bundle(self, form="pem"):
         return self.do("bundle", "show", "-format", form)
 
-    def trust(self, other):
-        """From now on this server's workloads with -federatesWith get the other's bundle as it is now."""
-        file = self.directory / "federated.json"
-        file.write_text(other.bundle("spiffe"), encoding="utf-8")
-        self.do("bundle", "set", "-id", f"spiffe://{other.trust_domain}", "-path", str(file), "-format", "spiffe")
+    def file(self, name, text):
+        path = self.directory / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def trust(self, other, trust_domain=None):
+        """From now on this server's workloads with -federatesWith get the other's bundle as it is now; `trust_domain`: in place of its own."""
+        file = self.file("federated.json", other.bundle("spiffe"))
+        self.do("bundle", "set", "-id", f"spiffe://{trust_domain or other.trust_domain}", "-path", str(file), "-format", "spiffe")
 
     def mint(self, path, folder):
         """An SVID for the test itself: cert.pem, key.pem, bundle.pem in `folder`."""
@@ -193,15 +197,21 @@ plugins {{
         """An entry for the workload `name`."""
         return self.server.create_entry(self.node, path, f"unix:path:{self.workload(name, program)}", *more)
 
+    def wait_issued(self, entry):
+        """Until it holds an SVID of the entry: it asks its server every five seconds."""
+        until(lambda: f'"SVID updated" entry={entry} ' in self.log.read_text(encoding="utf-8"), f"an SVID of entry {entry}", also=self.tail)
+
 
 class Peer:
     """A process of peer/ (see there). `events` are what it has said."""
 
-    def __init__(self, agent, name, *arguments):
+    def __init__(self, agent, name, *arguments, files=None):
+        """`files` in place of the agent's Workload API: cert, key, cacert."""
         self.name = name
         self.log = agent.directory / f"{name}.jsonl"
         self.read, self.seen = 0, []
-        argv = [agent.workload(name, binary("peer")), arguments[0], "--socket", agent.address, *arguments[1:]]
+        source = ["--cert", files["cert"], "--key", files["key"], "--bundle", files["cacert"]] if files else ["--socket", agent.address]
+        argv = [agent.workload(name, binary("peer")), arguments[0], *map(str, source), *arguments[1:]]
         with open(self.log, "ab") as out:
             self.child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=out, stderr=out, start_new_session=True)
 
@@ -218,8 +228,9 @@ class Peer:
     def wait(self, ready, what, within=WITHIN):
         """Until `ready()`, while the peer runs."""
         def look():
+            ended = self.child.poll() is not None  # asked first: what it said at its end counts
             got = ready()
-            if not got and self.child.poll() is not None:
+            if not got and ended:
                 raise AssertionError(f"peer {self.name} ended while {what} was waited for:\n{self.tail()}")
             return got
         return until(look, what, within, self.tail)
@@ -265,8 +276,8 @@ class Case(unittest.TestCase):
         self.begun.append(one)
         return one
 
-    def server(self, trust_domain="swarm.test", ca_ttl="60s", svid_ttl="20s", **more):
-        server = self.begin(Server(self.folder / trust_domain, trust_domain, ca_ttl, svid_ttl, **more))
+    def server(self, trust_domain="swarm.test", ca_ttl="60s", svid_ttl="20s", folder=None, **more):
+        server = self.begin(Server(self.folder / (folder or trust_domain), trust_domain, ca_ttl, svid_ttl, **more))
         server.start()
         return server
 

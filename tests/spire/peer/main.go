@@ -3,7 +3,7 @@
 //	peer serve   answers OK to whatever is asked; with --target it passes requests on, as a client of its own
 //	peer hammer  asks one address again and again, on a new connection each time and on kept ones
 //
-// Every event is a line of JSON on the standard output. It ends with its standard input, or after --count requests.
+// Every event is a line of JSON on the standard output, with when it happened (at, in ms). It ends with its standard input, or after --count requests.
 package main
 
 import (
@@ -16,6 +16,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/spiffetls/tlsconfig"
@@ -27,7 +28,7 @@ var output sync.Mutex
 
 // say prints one event.
 func say(event string, more fields) {
-	line := fields{"event": event}
+	line := fields{"event": event, "at": time.Now().UnixMilli()}
 	for name, value := range more {
 		line[name] = value
 	}

@@ -98,7 +98,7 @@ func passOn(ctx context.Context, from *where, target, targetID, clientID string)
 	proxy.Transport = &http.Transport{TLSClientConfig: tlsconfig.MTLSClientConfig(own, own, expected)}
 	proxy.ErrorHandler = func(w http.ResponseWriter, r *http.Request, err error) {
 		if r.Context().Err() == nil { // whoever asked has not gone away
-			say("failed", fields{"error": err.Error(), "path": r.URL.Path})
+			say("failed", fields{"error": err.Error(), "method": r.Method, "path": r.URL.Path})
 		}
 		w.WriteHeader(http.StatusBadGateway)
 	}

@@ -9,20 +9,22 @@ import (
 	"fmt"
 
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 	"github.com/spiffe/go-spiffe/v2/workloadapi"
 )
 
 // where an identity comes from: a Workload API, or PEM files.
 type where struct {
-	socket, cert, key, bundle string
+	socket, cert, key, bundle, domain string
 }
 
 func (w *where) flags(set *flag.FlagSet) {
 	set.StringVar(&w.socket, "socket", "", "address of the Workload API, unix:///…")
 	set.StringVar(&w.cert, "cert", "", "PEM file of a certificate, in place of the Workload API")
 	set.StringVar(&w.key, "key", "", "PEM file of its key")
-	set.StringVar(&w.bundle, "bundle", "", "PEM file of the CA certificates of its trust domain")
+	set.StringVar(&w.bundle, "bundle", "", "PEM file of CA certificates that others are believed by")
+	set.StringVar(&w.domain, "bundle-of", "", "the trust domain of the bundle, if it is another than the certificate's")
 }
 
 // source is an identity: the certificate that is shown, and the bundles that others are believed by.
@@ -43,7 +45,13 @@ func (w *where) open(ctx context.Context, id string) (source, error) {
 		if err != nil {
 			return nil, err
 		}
-		bundle, err := x509bundle.Load(svid.ID.TrustDomain(), w.bundle)
+		domain := svid.ID.TrustDomain()
+		if w.domain != "" {
+			if domain, err = spiffeid.TrustDomainFromString(w.domain); err != nil {
+				return nil, err
+			}
+		}
+		bundle, err := x509bundle.Load(domain, w.bundle)
 		if err != nil {
 			return nil, err
 		}
