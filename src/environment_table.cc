@@ -319,7 +319,7 @@ constexpr Setting kSettings[] = {
     {.roles = kAll,
      .name = "cacert",
      .env = {"SWARM_ID_CACERT"},
-     .meaning = "PEM file: certificates of the authorities"},
+     .meaning = "CA certificates: FILE or trust.domain=FILE, separated by commas"},
     {.roles = kAll,
      .name = "capath",
      .env = {"SWARM_ID_CAPATH"},

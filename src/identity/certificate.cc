@@ -1,5 +1,6 @@
 #include "identity/certificate.h"
 
+#include <algorithm>
 #include <ctime>
 #include <utility>
 
@@ -127,6 +128,13 @@ std::string TakeText(BIO* bio) {
   char* data = nullptr;
   const long size = BIO_get_mem_data(bio, &data);
   return {data, static_cast<std::size_t>(size)};
+}
+
+bool NamesSpiffe(std::string_view uri) {
+  constexpr std::string_view kScheme = "spiffe:";
+  return std::ranges::equal(uri.substr(0, kScheme.size()), kScheme, [](char c, char lower) {
+    return c == lower || (c >= 'A' && c <= 'Z' && c - 'A' + 'a' == lower);
+  });
 }
 
 BioPtr Reader(std::string_view text) {
@@ -264,6 +272,12 @@ std::vector<std::string> UriNames(const X509& certificate) {
                       static_cast<std::size_t>(ASN1_STRING_length(text)));
   }
   return uris;
+}
+
+std::vector<std::string> SpiffeNames(const X509& certificate) {
+  std::vector<std::string> names = UriNames(certificate);
+  std::erase_if(names, [](const std::string& uri) { return !NamesSpiffe(uri); });
+  return names;
 }
 
 Result<SpiffeId> SpiffeIdOf(const X509& certificate) {

@@ -54,6 +54,8 @@ struct Issuer {
 
 // The URI names in the subject's alternative names, in order; unreadable ones as "".
 [[nodiscard]] std::vector<std::string> UriNames(const X509& certificate);
+// Those of them that are SPIFFE IDs or would be: they begin with spiffe:, in whatever case.
+[[nodiscard]] std::vector<std::string> SpiffeNames(const X509& certificate);
 // The one URI name as a SPIFFE ID; none or several are an error.
 [[nodiscard]] Result<SpiffeId> SpiffeIdOf(const X509& certificate);
 [[nodiscard]] bool IsCa(const X509& certificate);

@@ -6,12 +6,14 @@
 
 #include "base/fs.h"
 #include "base/text.h"
+#include "identity/bundle_json.h"
 #include "identity/certificate.h"
 
 namespace starling {
 namespace {
 
 constexpr std::size_t kCaFilesMax = 1000;
+constexpr std::string_view kJson = ".json";
 constexpr std::string_view kWriteAgain = "write the whole file again";
 
 // Keeps a next step that is there.
@@ -32,7 +34,7 @@ Result<std::vector<std::shared_ptr<X509>>> CertificatesOf(const std::string& pat
   return WithDefaultNext(Annotate(certificates.status(), path), kWriteAgain);
 }
 
-Result<std::vector<std::string>> CaFilesIn(const std::string& folder) {
+Result<std::vector<std::string>> PathsInFolder(const std::string& folder) {
   std::vector<std::string> paths;
   std::error_code error;
   for (std::filesystem::directory_iterator it(folder, error), end; !error && it != end;
@@ -52,33 +54,74 @@ Result<std::vector<std::string>> CaFilesIn(const std::string& folder) {
   }
   if (paths.empty()) {
     return WithNext(absl::NotFoundError(StrCat(folder, ": no CA certificates in this folder")),
-                    "put files ending in .pem, .crt or .cer there");
+                    "put files ending in .pem, .crt, .cer or .json there");
   }
   std::ranges::sort(paths);
   return paths;
 }
 
-Status AddCas(const PemTexts::Ca& file, const std::string& own_domain, IdentityState& state) {
-  ASSIGN_OR_RETURN(const std::vector<std::shared_ptr<X509>> certificates,
-                   CertificatesOf(file.path, file.text));
+bool IsTrustDomain(std::string_view name) {
+  const Result<SpiffeId> id = SpiffeId::Parse(StrCat("spiffe://", name));
+  return id.ok() && id->path().empty();
+}
+
+bool IsJson(const PemTexts::Ca& ca) {
+  const std::size_t first = ca.text.find_first_not_of(" \t\r\n");
+  return ca.file.path.ends_with(kJson) || (first != std::string::npos && ca.text[first] == '{');
+}
+
+Result<std::vector<std::shared_ptr<X509>>> CasOf(const PemTexts::Ca& ca) {
+  if (!IsJson(ca)) return CertificatesOf(ca.file.path, ca.text);
+  Result<BundleDocument> document = ParseBundleJson(ca.text);
+  if (!document.ok()) {
+    return WithDefaultNext(Annotate(document.status(), ca.file.path), kWriteAgain);
+  }
+  if (ca.file.trust_domain.empty()) {
+    return WithNext(
+        absl::InvalidArgumentError(
+            StrCat(ca.file.path, ": a SPIFFE bundle does not say of which trust domain it is")),
+        StrCat("write --cacert trust.domain=", ca.file.path,
+               ", or put it into the folder of --capath as trust.domain.json"));
+  }
+  return std::move(document->bundle.roots);
+}
+
+// The trust domain that a CA certificate speaks for: its own, else the one its file is given for,
+// else ours.
+Result<std::string> TrustDomainOf(const X509& certificate, const CaFile& file,
+                                  const std::string& own_domain) {
+  const std::vector<std::string> names = SpiffeNames(certificate);
+  if (names.empty()) return file.trust_domain.empty() ? own_domain : file.trust_domain;
+  if (names.size() > 1) {
+    return WithNext(absl::InvalidArgumentError("it has several SPIFFE IDs"),
+                    "give a CA certificate with one name URI:spiffe://… or with none");
+  }
+  ASSIGN_OR_RETURN(const SpiffeId id, SpiffeId::Parse(names.front()));
+  if (!file.trust_domain.empty() && id.trust_domain() != file.trust_domain) {
+    return WithNext(
+        absl::InvalidArgumentError(StrCat("it is of the trust domain ", id.trust_domain(),
+                                          ", and given for ", file.trust_domain)),
+        "give each trust domain its own CAs");
+  }
+  return std::string(id.trust_domain());
+}
+
+Status AddCas(const PemTexts::Ca& ca, const std::string& own_domain, IdentityState& state) {
+  ASSIGN_OR_RETURN(const std::vector<std::shared_ptr<X509>> certificates, CasOf(ca));
+  // Also when it is empty: then this trust domain is known, and nobody of it is believed.
+  if (!ca.file.trust_domain.empty()) state.bundles.try_emplace(ca.file.trust_domain);
   for (std::size_t i = 0; i < certificates.size(); ++i) {
-    const X509& certificate = *certificates[i];
-    const std::string which = StrCat(file.path, ": certificate ", i + 1);
-    if (!IsCa(certificate)) {
+    const std::string which = StrCat(ca.file.path, ": certificate ", i + 1);
+    if (!IsCa(*certificates[i])) {
       return WithNext(
           absl::InvalidArgumentError(StrCat(which, " is not one of a certificate authority")),
           "give the certificate of the CA that signs the nodes, not one of a node");
     }
-    std::string domain = own_domain;
-    if (!UriNames(certificate).empty()) {
-      const Result<SpiffeId> id = SpiffeIdOf(certificate);
-      if (!id.ok()) {
-        return WithNext(Annotate(id.status(), which),
-                        "give a CA certificate with one name URI:spiffe://… or with none");
-      }
-      domain = std::string(id->trust_domain());
+    const Result<std::string> domain = TrustDomainOf(*certificates[i], ca.file, own_domain);
+    if (!domain.ok()) {
+      return WithDefaultNext(Annotate(domain.status(), which), "give another CA certificate");
     }
-    state.bundles[domain].roots.push_back(certificates[i]);
+    state.bundles[*domain].roots.push_back(certificates[i]);
   }
   return absl::OkStatus();
 }
@@ -131,11 +174,27 @@ Status CheckOwnChain(const PemFiles& files, const IdentityState& state, UtcTime 
 
 }  // namespace
 
+std::vector<CaFile> CaFilesIn(std::string_view cacert) {
+  std::vector<CaFile> files;
+  while (!cacert.empty()) {
+    const std::string_view item = cacert.substr(0, cacert.find(','));
+    cacert.remove_prefix(std::min(item.size() + 1, cacert.size()));
+    if (item.empty()) continue;
+    const std::size_t equals = item.find('=');
+    if (equals != std::string_view::npos && IsTrustDomain(item.substr(0, equals))) {
+      files.push_back({std::string(item.substr(0, equals)), std::string(item.substr(equals + 1))});
+    } else {
+      files.push_back({"", std::string(item)});
+    }
+  }
+  return files;
+}
+
 bool IsCaFileName(std::string_view name) {
   const std::size_t dot = name.rfind('.');
   if (dot == std::string_view::npos || dot == 0) return false;
   const std::string_view ending = name.substr(dot);
-  return ending == ".pem" || ending == ".crt" || ending == ".cer" ||
+  return ending == ".pem" || ending == ".crt" || ending == ".cer" || ending == kJson ||
          (ending.size() == 2 && ending[1] >= '0' && ending[1] <= '9');
 }
 
@@ -148,15 +207,23 @@ Result<PemTexts> ReadPemTexts(const PemFiles& files) {
   PemTexts texts;
   ASSIGN_OR_RETURN(texts.cert, ReadNamed(files.cert));
   ASSIGN_OR_RETURN(texts.key, ReadNamed(files.key));
-  std::vector<std::string> paths;
-  if (!files.cacert.empty()) paths.push_back(files.cacert);
+  std::vector<CaFile> cas = CaFilesIn(files.cacert);
   if (!files.capath.empty()) {
-    ASSIGN_OR_RETURN(const std::vector<std::string> in_folder, CaFilesIn(files.capath));
-    paths.insert(paths.end(), in_folder.begin(), in_folder.end());
+    ASSIGN_OR_RETURN(const std::vector<std::string> paths, PathsInFolder(files.capath));
+    for (const std::string& path : paths) {
+      std::string domain;
+      if (path.ends_with(kJson)) domain = std::filesystem::path(path).stem().string();
+      if (!domain.empty() && !IsTrustDomain(domain)) {
+        return WithNext(
+            absl::InvalidArgumentError(StrCat(path, ": its name is not that of a trust domain")),
+            "name a SPIFFE bundle after its trust domain, as in partner.org.json");
+      }
+      cas.push_back({std::move(domain), path});
+    }
   }
-  for (const std::string& path : paths) {
-    ASSIGN_OR_RETURN(std::string text, ReadNamed(path));
-    texts.cas.push_back({path, std::move(text)});
+  for (CaFile& file : cas) {
+    ASSIGN_OR_RETURN(std::string text, ReadNamed(file.path));
+    texts.cas.push_back({std::move(file), std::move(text)});
   }
   return texts;
 }

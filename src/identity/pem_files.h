@@ -13,10 +13,19 @@
 
 namespace starling {
 
+// A file of CA certificates, and the trust domain that it is given for; "" when none is named.
+struct CaFile {
+  std::string trust_domain;
+  std::string path;
+};
+// What PemFiles::cacert names. "partner.org=FILE" names a trust domain if what stands before the
+// first "=" can be one; a file of such a name is written "./a=b".
+[[nodiscard]] std::vector<CaFile> CaFilesIn(std::string_view cacert);
+
 // The bytes of the files of one moment, unjudged.
 struct PemTexts {
   struct Ca {
-    std::string path;
+    CaFile file;
     std::string text;
   };
   std::string cert;
@@ -33,8 +42,8 @@ struct PemTexts {
 [[nodiscard]] Result<std::shared_ptr<const IdentityState>> IdentityOf(const PemFiles& files,
                                                                       const PemTexts& texts,
                                                                       UtcTime at);
-// Whether a file of this name in the folder of CAs is read: .pem, .crt, .cer, and OpenSSL's hash
-// links ("1a2b3c4d.0").
+// Whether a file of this name in the folder of CAs is read: .pem, .crt, .cer, OpenSSL's hash links
+// ("1a2b3c4d.0"), and .json.
 [[nodiscard]] bool IsCaFileName(std::string_view name);
 
 }  // namespace starling

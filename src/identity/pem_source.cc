@@ -28,7 +28,7 @@ constexpr int kBurstMax = 25;  // quiet spans that a change may last before it i
 std::string HashOf(const PemTexts& texts) {
   PartsHash hash;
   hash.Add(texts.cert).Add(texts.key);
-  for (const PemTexts::Ca& ca : texts.cas) hash.Add(ca.path).Add(ca.text);
+  for (const PemTexts::Ca& ca : texts.cas) hash.Add(ca.file.path).Add(ca.text);
   return HexOf(hash.Finish());
 }
 
@@ -74,9 +74,9 @@ class PemSource final : public LiveSource {
   std::optional<PathWatch> Watch() {
     if (!options_.inotify) return std::nullopt;
     PathWatch watch;
-    for (const std::string& path : {files_.cert, files_.key, files_.cacert}) {
-      if (!path.empty()) watch.AddFile(path);
-    }
+    watch.AddFile(files_.cert);
+    watch.AddFile(files_.key);
+    for (const CaFile& file : CaFilesIn(files_.cacert)) watch.AddFile(file.path);
     if (!files_.capath.empty()) watch.AddFolder(files_.capath);
     if (!watch.problem().ok() && watch.problem() != watch_problem_) {
       log().Warning("changes of the PEM files may be seen {} s late: {}",

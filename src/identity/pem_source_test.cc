@@ -9,8 +9,10 @@
 #include "base/fs.h"
 #include "base/scratch_testing.h"
 #include "gtest/gtest.h"
+#include "identity/bundle_json.h"
 #include "identity/certificate.h"
 #include "identity/dev_authority.h"
+#include "identity/pem_files.h"
 #include "identity/svid.h"
 
 namespace starling {
@@ -37,6 +39,7 @@ class PemSourceTest : public ::testing::Test {
     const auto source = LoadPemSource(files, at);
     return source.ok() ? "" : ErrorLine(source.status(), "test");
   }
+  std::string WriteCa(const std::string& name, const std::vector<std::string>& uris);
   void Write(const std::string& path, const std::string& text) {
     ASSERT_TRUE(WriteFileDurably(path, text).ok());
   }
@@ -175,6 +178,78 @@ TEST_F(PemSourceTest, ACaWithoutSpiffeIdIsFiledUnderTheNodesTrustDomain) {
   const auto source = LoadPemSource(files, kNow);
   ASSERT_TRUE(source.ok()) << source.status();
   EXPECT_EQ((*source)->Current()->bundles.at("swarm.local").roots.size(), 2U);
+}
+
+// A CA of `uris` in a file of this name; its path.
+std::string PemSourceTest::WriteCa(const std::string& name, const std::vector<std::string>& uris) {
+  const KeyPtr key = MakeKey().value();
+  const X509Ptr ca = MakeCertificate({.common_name = "house CA",
+                                      .uris = uris,
+                                      .is_ca = true,
+                                      .key_usage = "critical,keyCertSign",
+                                      .not_before = kNow,
+                                      .not_after = kNow + std::chrono::hours(1)},
+                                     *key, nullptr)
+                         .value();
+  Write(folder_ + "/" + name, CertificatePem(*ca).value());
+  return folder_ + "/" + name;
+}
+
+TEST_F(PemSourceTest, ANamedTrustDomainTakesTheCasOfItsFile) {
+  const std::string plain = WriteCa("plain.pem", {});
+  const std::string house = WriteCa("house.pem", {"https://pki.partner.org"});
+  PemFiles files = files_;
+  files.cacert += ",partner.org=" + plain + ",other.org=" + house;
+  const auto source = LoadPemSource(files, kNow);
+  ASSERT_TRUE(source.ok()) << source.status();
+  const auto state = (*source)->Current();
+  EXPECT_EQ(state->bundles.at("swarm.local").roots.size(), 1U);
+  EXPECT_EQ(state->bundles.at("partner.org").roots.size(), 1U);
+  EXPECT_EQ(state->bundles.at("other.org").roots.size(), 1U);
+}
+
+TEST_F(PemSourceTest, ACaOfAnotherTrustDomainThanNamedIsRefused) {
+  const std::string other = WriteCa("other.pem", {"spiffe://other.org"});
+  PemFiles files = files_;
+  files.cacert += ",partner.org=" + other;
+  const std::string problem = Problem(files);
+  EXPECT_HAS(problem, "other.pem");
+  EXPECT_HAS(problem, "given for partner.org");
+}
+
+TEST_F(PemSourceTest, ANameThatIsNoTrustDomainIsPartOfTheFilesName) {
+  EXPECT_EQ(CaFilesIn("A=b.pem").at(0).path, "A=b.pem");
+  EXPECT_EQ(CaFilesIn("./a=b.pem").at(0).path, "./a=b.pem");
+  EXPECT_EQ(CaFilesIn("a=b=c").at(0).path, "b=c");
+  EXPECT_EQ(CaFilesIn("a=b=c").at(0).trust_domain, "a");
+  EXPECT_EQ(CaFilesIn(",x,,y,").size(), 2U);
+  EXPECT_TRUE(CaFilesIn("").empty());
+}
+
+TEST_F(PemSourceTest, ASpiffeBundleIsOfTheTrustDomainNamed) {
+  const std::string path = folder_ + "/bundle";
+  Write(path, " " + BundleJson({.bundle = authority_->bundle()}).value());
+  PemFiles files = files_;
+  files.cacert = path;
+  EXPECT_HAS(Problem(files), "trust.domain=" + path);
+  files.cacert = "swarm.local=" + path;
+  EXPECT_EQ(Problem(files), "");
+}
+
+TEST_F(PemSourceTest, ASpiffeBundleInTheFolderIsNamedAfterItsTrustDomain) {
+  std::filesystem::create_directory(folder_ + "/cas");
+  Write(folder_ + "/cas/partner.org.json", R"({"keys":[]})");
+  PemFiles files = files_;
+  files.capath = folder_ + "/cas";
+  const auto source = LoadPemSource(files, kNow);
+  ASSERT_TRUE(source.ok()) << source.status();
+  // Known, and nobody of it is believed.
+  EXPECT_TRUE((*source)->Current()->bundles.at("partner.org").roots.empty());
+  Write(folder_ + "/cas/Partner.json", R"({"keys":[]})");
+  EXPECT_HAS(Problem(files), "Partner.json");
+  std::filesystem::remove(folder_ + "/cas/Partner.json");
+  Write(folder_ + "/cas/partner.org.json", R"({"keys":)");
+  EXPECT_HAS(Problem(files), "partner.org.json");
 }
 
 TEST_F(PemSourceTest, AnEmptyFolderOfCasIsAnError) {

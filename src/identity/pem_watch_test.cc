@@ -13,6 +13,7 @@
 #include "base/scratch_testing.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "identity/bundle_json.h"
 #include "identity/certificate.h"
 #include "identity/dev_authority.h"
 #include "identity/pem_source.h"
@@ -251,6 +252,17 @@ TEST_F(PemWatchTest, ANewAuthorityIsTrustedBesideTheOld) {
   WriteInPlace(files_.cacert, Text(files_.cacert) + Text(Path("next/ca-cert.pem")));
   Await([this] { return Roots() == 2; });
   EXPECT_EQ(source_->Report().rotations, 1U);
+}
+
+TEST_F(PemWatchTest, APartnersBundleIsFollowed) {
+  const std::string bundle = Path("partner.json");
+  WriteInPlace(bundle, R"({"keys":[]})");
+  files_.cacert += ",partner.org=" + bundle;
+  Start();
+  EXPECT_EQ(Roots("partner.org"), 0U);
+  const Bundle partner = Authority("partner", "partner.org").bundle();
+  WriteInPlace(bundle, BundleJson({.bundle = partner}).value());
+  Await([this] { return Roots("partner.org") == 1; });
 }
 
 TEST_F(PemWatchTest, AFolderThatIsRemovedAndComesBackIsFollowed) {

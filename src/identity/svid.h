@@ -68,9 +68,12 @@ class SvidSource {
   [[nodiscard]] virtual Status AwaitIdentity(Duration span, const std::stop_token& stop) const = 0;
 };
 
-// PEM files as HPE names them. `cacert`: a file of CA certificates; `capath`: a folder of such
-// files; either or both. A CA certificate is filed under the trust domain of its own URI SAN; one
-// without is filed under the SVID's trust domain. Read by pem_source.h.
+// PEM files as HPE names them. `cacert`: files of CA certificates, separated by commas, each FILE
+// or trust.domain=FILE; `capath`: a folder of such files; either or both. A CA certificate is filed
+// under the trust domain of its own SPIFFE ID; one without under that of its file; else under the
+// SVID's. Instead of PEM such a file may be a SPIFFE bundle (JSON), whose trust domain must be
+// named: by trust.domain=FILE, or in the folder by its name, trust.domain.json. Read by
+// pem_source.h.
 struct PemFiles {
   std::string cert;
   std::string key;

@@ -84,20 +84,12 @@ Status ChainFailure(X509_STORE_CTX& context, const SpiffeId& id, UtcTime at) {
   }
 }
 
-bool NamesSpiffe(std::string_view uri) {
-  constexpr std::string_view kScheme = "spiffe:";
-  return std::ranges::equal(uri.substr(0, kScheme.size()), kScheme, [](char c, char lower) {
-    return c == lower || (c >= 'A' && c <= 'Z' && c - 'A' + 'a' == lower);
-  });
-}
-
 // What the SPIFFE X.509-SVID document asks of a certificate that signs: it need not have a SPIFFE
 // ID; if it has one, that names the trust domain of what it signs. Other URI names are not looked
 // at: house CAs have such.
 Status CheckIssuer(X509& issuer, bool trusted_itself, const SpiffeId& leaf) {
   const std::string whose = StrCat("a certificate that issued that of ", leaf.text());
-  for (const std::string& uri : UriNames(issuer)) {
-    if (!NamesSpiffe(uri)) continue;
+  for (const std::string& uri : SpiffeNames(issuer)) {
     const Result<SpiffeId> id = SpiffeId::Parse(uri);
     if (!id.ok()) return BadSvid(StrCat(whose, ": ", id.status().message()));
     if (!id->path().empty() || id->trust_domain() != leaf.trust_domain()) {
