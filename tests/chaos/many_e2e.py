@@ -1,4 +1,5 @@
-"""One SN and a hundred SLs, all real processes; their hundred programs are threads of this one. MANY_NODES, MANY_ROUNDS."""
+"""One SN and a hundred SLs, all real processes; their hundred programs are threads of this one. MANY_NODES, MANY_ROUNDS;
+MANY_AUDIT: chunks that each node audits in each round (each audit is a request to each other node)."""
 import os
 import re
 import sys
@@ -23,6 +24,7 @@ class Many(unittest.TestCase):
     def setUp(self):
         self.temporary = tempfile.TemporaryDirectory(prefix="starling-many-")
         self.swarm = Swarm(Path(self.temporary.name) / "swarm", nodes=NODES, floats=FLOATS, min_peers=NODES, grace=None)
+        self.swarm.rules = {"audit": os.environ.get("MANY_AUDIT", "0")}
         self.swarm.program = []  # each node waits at its socket
         self.ends = {}  # by node: the root of its last model, or what went wrong
 

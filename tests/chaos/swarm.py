@@ -57,6 +57,7 @@ class Swarm:
         self.end_file = self.directory / "end"
         self.settings = {"END": str(self.end_file), "FLOATS": str(floats), "TRAIN_MS": str(train_ms), "MIN_PEERS": str(self.min_peers)}
         self.training = TRAINING
+        self.rules = {}  # of the training, as flags of `training create`
         self.program = ["--", sys.executable, str(HERE / "program.py")]  # that a node starts; []: it waits at its socket
         self.own_settings = {}  # of single nodes: name -> settings of its program
         self.flags = flags  # of the learning nodes
@@ -153,7 +154,7 @@ class Swarm:
         self.wait(ready.exists, "the SN's ready file")
 
     def create(self):
-        self.starling("training", "create", TRAINING, "--sn", self._url(), *words(self.flags_of_identity("operator")))
+        self.starling("training", "create", TRAINING, "--sn", self._url(), *words(self.rules), *words(self.flags_of_identity("operator")))
 
     def start_node(self, name):
         folder = self.directory / f"node-{name}"
