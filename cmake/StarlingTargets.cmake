@@ -116,8 +116,9 @@ function(starling_test)
 endfunction()
 
 # A program that no GoogleTest wraps (a simulator's seeds, a script): the target or path and its arguments as a ctest.
+# What starts whole swarms or measures gets the machine for itself, unless it says BESIDE_OTHERS: it waits most of the time.
 function(starling_command_test)
-  cmake_parse_arguments(PARSE_ARGV 0 arg "WILL_FAIL" "NAME;LABEL;TIMEOUT" "COMMAND")
+  cmake_parse_arguments(PARSE_ARGV 0 arg "WILL_FAIL;BESIDE_OTHERS" "NAME;LABEL;TIMEOUT" "COMMAND")
   starling_check_arguments(starling_command_test NAME LABEL COMMAND)
   if(NOT arg_LABEL IN_LIST STARLING_LABELS)
     message(FATAL_ERROR "starling_command_test(NAME ${arg_NAME}): LABEL ${arg_LABEL} is none of: ${STARLING_LABELS}")
@@ -132,6 +133,9 @@ function(starling_command_test)
   starling_timeout(${arg_LABEL} "${arg_TIMEOUT}" seconds)
   add_test(NAME ${arg_NAME} COMMAND ${arg_COMMAND} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
   set_tests_properties(${arg_NAME} PROPERTIES LABELS ${arg_LABEL} TIMEOUT ${seconds} WILL_FAIL ${arg_WILL_FAIL})
+  if(arg_LABEL MATCHES "^(e2e|bench|kube|long)$" AND NOT arg_BESIDE_OTHERS)
+    set_tests_properties(${arg_NAME} PROPERTIES RUN_SERIAL ON)
+  endif()
 endfunction()
 
 function(starling_fuzz)
