@@ -18,15 +18,21 @@ inline constexpr UtcTime kNow{std::chrono::milliseconds{1'700'000'000'000}};
 inline constexpr UtcTime kBegin = kNow - std::chrono::hours(1);
 inline constexpr UtcTime kEnd = kNow + std::chrono::hours(1);
 
+[[nodiscard]] inline CertificateSpec CaSpec(std::vector<std::string> uris = {"spiffe://a"}) {
+  return {.common_name = "CA",
+          .uris = std::move(uris),
+          .is_ca = true,
+          .key_usage = "critical,keyCertSign,cRLSign",
+          .not_before = kBegin,
+          .not_after = kEnd};
+}
+
 struct Ca {
-  explicit Ca(const std::string& trust_domain, const Ca* parent = nullptr) {
-    key = std::move(MakeKey().value());
-    const CertificateSpec spec{.common_name = "CA",
-                               .uris = {"spiffe://" + trust_domain},
-                               .is_ca = true,
-                               .key_usage = "critical,keyCertSign,cRLSign",
-                               .not_before = kBegin,
-                               .not_after = kEnd};
+  explicit Ca(const std::string& trust_domain, const Ca* parent = nullptr)
+      : Ca(CaSpec({"spiffe://" + trust_domain}), parent) {}
+  explicit Ca(const CertificateSpec& spec, const Ca* parent = nullptr,
+              KeyPtr own_key = std::move(MakeKey().value()))
+      : key(std::move(own_key)) {
     std::optional<Issuer> issuer;
     if (parent != nullptr) issuer.emplace(Issuer{*parent->certificate, *parent->key});
     X509Ptr made = MakeCertificate(spec, *key, issuer ? &*issuer : nullptr).value();
@@ -46,6 +52,7 @@ struct Ca {
   std::shared_ptr<X509> certificate;
 };
 
+// The proper leaf of spiffe://a/swarm/sl.
 [[nodiscard]] inline CertificateSpec LeafSpec(std::vector<std::string> uris = {
                                                   "spiffe://a/swarm/sl"}) {
   return {.uris = std::move(uris), .not_before = kBegin, .not_after = kEnd};
