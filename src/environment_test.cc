@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "base/scratch_testing.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "node_configs.h"
@@ -282,6 +283,19 @@ TEST(Identity, IsAJoinTokenInHpesWords) {
   EXPECT_EQ(StableCode(
                 IdentityFrom(Gathered(Role::kSn, {{"SPIRE_JOIN_TOKEN", "t"}}), Role::kSn).status()),
             "no-identity");
+}
+
+// It has done its work at the first start; what that has kept is asked then.
+TEST(Identity, AJoinTokenFileThatIsGoneIsNoToken) {
+  const ScratchDirectory scratch;
+  IdentityConfig config;
+  config.join_token_file = scratch.File("gone");
+  config.source = JoinOptions{.server_host = "h",
+                              .trust_domain = "a",
+                              .insecure_bootstrap = true,
+                              .state_dir = scratch.File("state")};
+  const RealClock clock;
+  EXPECT_EQ(StableCode(OpenIdentity(config, clock, Log{}).status()), "join-token-missing");
 }
 
 TEST(Identity, FilesWinOverWhatAnEnvironmentNamesForAll) {

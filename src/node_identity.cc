@@ -97,7 +97,10 @@ Result<std::unique_ptr<SvidSource>> OpenIdentity(IdentityConfig config, const Cl
     return StartWorkloadSource(*workload, clock, own_log);
   auto& join = std::get<JoinOptions>(config.source);
   if (!config.join_token_file.empty()) {
-    ASSIGN_OR_RETURN(join.token, ReadSecretFile(config.join_token_file, "join token"));
+    Result<std::string> token = ReadSecretFile(config.join_token_file, "join token");
+    // Gone, as it should be once it is spent: what an earlier start has kept may be enough.
+    if (!token.ok() && !absl::IsNotFound(token.status())) return token.status();
+    if (token.ok()) join.token = *std::move(token);
   }
   return StartJoinSource(std::move(join), clock, own_log);
 }

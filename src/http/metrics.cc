@@ -35,10 +35,10 @@ MetricsText& MetricsText::Identity(const SvidSource& source, UtcTime now) {
   Gauge("starling_identity_trouble", "1 while its source does not give what it should.",
         report.trouble.ok() ? 0 : 1);
   Counter("starling_identity_updates_total", "Identity states taken in.", report.updates);
-  Counter("starling_identity_rotations_total", "Updates that brought another certificate.",
+  Counter("starling_identity_rotations_total", "Own certificates taken in, the first included.",
           report.rotations);
-  Counter("starling_identity_bundle_changes_total", "Updates that changed the trusted CAs.",
-          report.bundle_changes);
+  Counter("starling_identity_bundle_changes_total",
+          "Changes of the trusted CAs, the first ones included.", report.bundle_changes);
   return *this;
 }
 

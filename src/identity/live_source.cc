@@ -143,23 +143,22 @@ void LiveSource::LogChanges(const IdentityState& before, const IdentityState& no
   }
 }
 
-void LiveSource::SetTrouble(const Status& trouble) {
+void LiveSource::SetTrouble(const Status& trouble) { TakeTrouble(trouble, false); }
+void LiveSource::Fail(const Status& trouble) { TakeTrouble(trouble, true); }
+
+void LiveSource::TakeTrouble(const Status& trouble, bool fatal) {
   CHECK(!trouble.ok());
   {
     const std::scoped_lock lock(mutex_);
     const bool same = report_.trouble == trouble;
     if (report_.trouble.ok()) report_.trouble_since = clock_.UtcNow();
     report_.trouble = trouble;
-    if (same) return;
+    failed_ = failed_ || fatal;
+    changed_.notify_all();
+    // Whoever waits for a first identity gets a fatal trouble as the answer, and says it once.
+    if (same || (fatal && report_.updates == 0)) return;
   }
   log_.Warning("{}", ErrorLine(trouble, "identity"));
-}
-
-void LiveSource::Fail(const Status& trouble) {
-  SetTrouble(trouble);
-  const std::scoped_lock lock(mutex_);
-  failed_ = true;
-  changed_.notify_all();
 }
 
 }  // namespace starling

@@ -35,12 +35,14 @@ class LiveSource : public SvidSource {
   // What keeps the next state from coming; the state that is held stays as it is. Logged as a
   // warning when the words are others than those of the last trouble.
   void SetTrouble(const Status& trouble);
-  // The same, and no identity will ever come from here: AwaitIdentity() ends with it.
+  // The same, and no identity will ever come from here: AwaitIdentity() ends with it. Not logged
+  // before the first state, as AwaitIdentity() answers it.
   void Fail(const Status& trouble);
   [[nodiscard]] const Log& log() const { return log_; }
   [[nodiscard]] const Clock& clock() const { return clock_; }
 
  private:
+  void TakeTrouble(const Status& trouble, bool fatal);
   void LogChanges(const IdentityState& before, const IdentityState& now);
 
   const Clock& clock_;

@@ -45,7 +45,7 @@ struct SourceReport {
   Status trouble;               // OK: all is well. Else what is wrong, with its code and next step
   UtcTime trouble_since;        // of `trouble`
   std::uint64_t updates = 0;    // states taken in, the first included
-  std::uint64_t rotations = 0;  // of them, how many brought another certificate of ours
+  std::uint64_t rotations = 0;  // of them, those with another certificate of ours
   std::uint64_t bundle_changes = 0;  // how many changed which CAs are trusted
 };
 

@@ -11,6 +11,7 @@
 #include "base/fs.h"
 #include "base/mailbox.h"
 #include "base/text.h"
+#include "identity/bundle_json.h"
 #include "identity/certificate.h"
 #include "identity/certificate_request.h"
 #include "identity/join_plan.h"
@@ -38,9 +39,16 @@ Result<NewKey> MakeNewKey() {
   return NewKey{{key.release(), &EVP_PKEY_free}, std::move(request)};
 }
 
+// PEM, or the SPIFFE bundle format (JSON).
 Result<Bundle> ReadBundleFile(const std::string& path) {
-  ASSIGN_OR_RETURN(const std::string pem, ReadFile(path));
-  Result<std::vector<std::shared_ptr<X509>>> roots = ParseCertificates(pem);
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  if (const std::size_t begin = text.find_first_not_of(" \t\r\n");
+      begin != std::string::npos && text[begin] == '{') {
+    Result<BundleDocument> document = ParseBundleJson(text);
+    if (!document.ok()) return Annotate(document.status(), path);
+    return std::move(document->bundle);
+  }
+  Result<std::vector<std::shared_ptr<X509>>> roots = ParseCertificates(text);
   if (!roots.ok()) return Annotate(roots.status(), path);
   return Bundle{*std::move(roots)};
 }

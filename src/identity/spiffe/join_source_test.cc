@@ -10,6 +10,7 @@
 #include "base/scratch_testing.h"
 #include "base/text.h"
 #include "gmock/gmock.h"
+#include "identity/bundle_json.h"
 #include "identity/certificate.h"
 #include "identity/join_state.h"
 #include "identity/spiffe/fake_spire_testing.h"
@@ -192,6 +193,12 @@ TEST_F(JoinSourceTest, ABundleFileThatIsOutOfDateMayBeReplacedMeanwhile) {
   ASSERT_TRUE(CodeComes("unknown-authority"));
   WriteBundle(spire_);
   EXPECT_TRUE(source_->AwaitIdentity(kHanging, {}).ok());
+}
+
+TEST_F(JoinSourceTest, TheBundleMayBeOfTheSpiffeFormat) {
+  const BundleDocument document{.bundle = {ParseCertificates(spire_.BundlePem()).value()}};
+  ASSERT_TRUE(WriteFileDurably(bundle_, BundleJson(document).value()).ok());
+  StartAndAwait(Options());
 }
 
 TEST_F(JoinSourceTest, AServerThatIsAnotherOneGetsNoToken) {
