@@ -75,6 +75,14 @@ std::string Redacted(std::string text, std::span<const std::string> secrets) {
   return text;
 }
 
+Status Redacted(const Status& status, std::span<const std::string> secrets) {
+  Status redacted(status.code(), Redacted(std::string(status.message()), secrets));
+  status.ForEachPayload([&](absl::string_view type, const absl::Cord& payload) {
+    redacted.SetPayload(type, payload);
+  });
+  return redacted;
+}
+
 Result<std::string> ReadSecretFile(const std::string& path, std::string_view what) {
   const bool standard_input = path == "-";
   const std::string name = standard_input ? "standard input" : path;

@@ -26,6 +26,8 @@ std::vector<std::string> HideSecrets(std::span<char* const> arguments, const Sec
 // The text with every occurrence of a secret as "…", for messages that repeat what they were given.
 // Secrets of less than four bytes are none.
 [[nodiscard]] std::string Redacted(std::string text, std::span<const std::string> secrets);
+// The same of an error's words; its codes and its next step stay as they are.
+[[nodiscard]] Status Redacted(const Status& status, std::span<const std::string> secrets);
 
 // The one line that a file holds, or standard input where `path` is "-"; blanks around it are no
 // part of it. InvalidArgument when there is none or more. At most 4,096 bytes. `what` is for the

@@ -1,6 +1,7 @@
 #include "identity/spiffe/spire_client.h"
 
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "base/bytes.h"
@@ -109,8 +110,13 @@ Result<std::shared_ptr<grpc::ChannelCredentials>> Credentials(
   return tls::TlsCredentials(credentials);
 }
 
+// What the server says, for an error. Secrets first: cut or escaped they would not be found.
+std::string ServerWords(const std::string& words, std::span<const std::string> secrets) {
+  return Printable(Redacted(words, secrets), kServerWordsMax);
+}
+
 // Stable words: a trouble is logged again whenever its words change.
-std::string WhyUnreachable(const grpc::Status& status) {
+std::string WhyUnreachable(const grpc::Status& status, std::span<const std::string> secrets) {
   const std::string& words = status.error_message();
   const auto says = [&](const char* what) { return words.find(what) != std::string::npos; };
   if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) return "it does not answer";
@@ -120,7 +126,7 @@ std::string WhyUnreachable(const grpc::Status& status) {
   if (says("andshake") || says("closed") || says("reset")) {
     return "it closed the connection in the handshake";
   }
-  return Printable(words, kServerWordsMax);
+  return ServerWords(words, secrets);
 }
 
 std::string_view WhyRefused(types::PermissionDeniedDetails::Reason reason) {
@@ -160,6 +166,11 @@ std::string Concatenated(const google::protobuf::RepeatedPtrField<std::string>& 
   return all;
 }
 
+std::string_view WithoutScheme(std::string_view domain) {
+  constexpr std::string_view kScheme = "spiffe://";
+  return domain.starts_with(kScheme) ? domain.substr(kScheme.size()) : domain;
+}
+
 JoinEntry EntryOf(const types::Entry& entry) {
   JoinEntry out{
       .id = entry.id(),
@@ -167,13 +178,10 @@ JoinEntry EntryOf(const types::Entry& entry) {
       .hint = entry.hint(),
       .revision = entry.revision_number(),
       .federates_with = {}};
-  for (const std::string& domain : entry.federates_with()) out.federates_with.push_back(domain);
+  for (const std::string& domain : entry.federates_with()) {
+    out.federates_with.emplace_back(WithoutScheme(domain));
+  }
   return out;
-}
-
-std::string_view WithoutScheme(std::string_view domain) {
-  constexpr std::string_view kScheme = "spiffe://";
-  return domain.starts_with(kScheme) ? domain.substr(kScheme.size()) : domain;
 }
 
 }  // namespace
@@ -198,6 +206,10 @@ struct SpireClient::Impl {
   [[nodiscard]] Status StatusOf(const grpc::Status& status, std::string_view what) const;
   [[nodiscard]] Result<SpireBundle> BundleOf(const types::Bundle& bundle,
                                              std::string_view trust_domain) const;
+  [[nodiscard]] std::string Words(const std::string& words) const {
+    return ServerWords(words, options.secrets);
+  }
+  // `what`: of the server's words only Words().
   [[nodiscard]] Status Broken(std::string_view what) const {
     return WithCode(absl::InternalError(StrCat("the SPIRE server at ", options.server.Address(),
                                                " answered with ", what)),
@@ -215,16 +227,17 @@ Status SpireClient::Impl::StatusOf(const grpc::Status& status, std::string_view 
   if (stop.stop_requested()) return absl::CancelledError("stopped");
   const std::string server = StrCat("the SPIRE server at ", options.server.Address());
   if (const Status refused = verdict->With([](Status& v) { return v; }); !refused.ok()) {
-    return WithNext(Annotate(refused, StrCat(server, " is not believed")),
-                    "give the bundle of that server: spire-server bundle show > FILE");
+    return WithNext(
+        Annotate(Redacted(refused, options.secrets), StrCat(server, " is not believed")),
+        "give the bundle of that server: spire-server bundle show > FILE");
   }
   if (status.error_code() == grpc::StatusCode::UNAVAILABLE ||
       status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
-    return WithNext(WithCode(absl::UnavailableError(Redacted(
-                                 StrCat(server, " cannot be reached: ", WhyUnreachable(status)),
-                                 options.secrets)),
-                             "spire-server-unreachable"),
-                    "start it, or correct its address; this is tried again by itself");
+    return WithNext(
+        WithCode(absl::UnavailableError(StrCat(
+                     server, " cannot be reached: ", WhyUnreachable(status, options.secrets))),
+                 "spire-server-unreachable"),
+        "start it, or correct its address; this is tried again by itself");
   }
   if (const std::string_view reason = RefusedReason(status); !reason.empty()) {
     return WithNext(
@@ -232,10 +245,8 @@ Status SpireClient::Impl::StatusOf(const grpc::Status& status, std::string_view 
                  "agent-refused"),
         NewTokenStep());
   }
-  const std::string words =
-      Redacted(Printable(status.error_message(), kServerWordsMax), options.secrets);
   return WithNext(WithCode(Status(static_cast<absl::StatusCode>(status.error_code()),
-                                  StrCat(server, ": ", what, ": ", words)),
+                                  StrCat(server, ": ", what, ": ", Words(status.error_message()))),
                            "spire-server-error"),
                   "look at the log of the SPIRE server; this is tried again by itself");
 }
@@ -243,8 +254,8 @@ Status SpireClient::Impl::StatusOf(const grpc::Status& status, std::string_view 
 Result<SpireBundle> SpireClient::Impl::BundleOf(const types::Bundle& bundle,
                                                 std::string_view trust_domain) const {
   if (WithoutScheme(bundle.trust_domain()) != trust_domain) {
-    return Broken(
-        StrCat("a bundle of ", Printable(bundle.trust_domain()), " instead of ", trust_domain));
+    return Broken(StrCat("a bundle of ", Words(bundle.trust_domain()), " instead of ",
+                         Words(std::string(trust_domain))));
   }
   SpireBundle out;
   for (const types::X509Certificate& authority : bundle.x509_authorities()) {
@@ -337,7 +348,8 @@ Result<std::string> SpireClient::NewSvid(const JoinEntry& entry, const std::stri
   if (answer.results_size() != 1) return impl_->Broken("another number of certificates than one");
   const types::Status& one = answer.results(0).status();
   const grpc::Status status(static_cast<grpc::StatusCode>(one.code()), one.message());
-  RETURN_IF_ERROR(impl_->StatusOf(status, StrCat("a certificate of ", entry.spiffe_id)));
+  RETURN_IF_ERROR(
+      impl_->StatusOf(status, StrCat("a certificate of ", impl_->Words(entry.spiffe_id))));
   return Concatenated(answer.results(0).svid().cert_chain());
 }
 
@@ -358,7 +370,7 @@ Result<SpireBundle> SpireClient::FederatedBundle(const std::string& trust_domain
   api::bundle::v1::GetFederatedBundleRequest ask;
   ask.set_trust_domain(domain);
   types::Bundle answer;
-  RETURN_IF_ERROR(impl_->Do(StrCat("reading the bundle of ", Printable(domain)),
+  RETURN_IF_ERROR(impl_->Do(StrCat("reading the bundle of ", impl_->Words(domain)),
                             [&](grpc::ClientContext& context) {
                               return stub->GetFederatedBundle(&context, ask, &answer);
                             }));
