@@ -17,9 +17,9 @@ constexpr Duration kRetryFloor = std::chrono::milliseconds(250);
 constexpr auto kLookEvery = std::chrono::minutes(1);
 constexpr auto kLookFloor = std::chrono::seconds(1);
 constexpr std::size_t kListedMax = 20;  // IDs in an error
-constexpr std::array<std::string_view, 7> kFinal = {
-    "join-token-missing", "join-token-spent",  "attestation-refused", "agent-expired",
-    "agent-refused",      "join-state-broken", "no-bootstrap-bundle"};
+constexpr std::array<std::string_view, 6> kFinal = {"join-token-missing",  "join-token-spent",
+                                                    "attestation-refused", "agent-refused",
+                                                    "join-state-broken",   "no-bootstrap-bundle"};
 
 Status Final(absl::StatusCode code, std::string_view stable_code, const std::string& why,
              std::string_view next) {
@@ -124,6 +124,11 @@ UtcTime NextLook(const JoinTimes& times) {
     next = std::min({next, times.svid->from + life / 2, times.looked + life / 4});
   }
   return std::max(next, times.looked + kLookFloor);
+}
+
+Duration LookPause(const JoinTimes& times, UtcTime now) {
+  if (now < times.looked) return Duration::zero();
+  return std::clamp<Duration>(NextLook(times) - now, Duration::zero(), kLookEvery);
 }
 
 Duration RetryPause(int failures, std::span<const UtcTime> ends, UtcTime now) {

@@ -66,12 +66,16 @@ struct JoinTimes {
 // When to look at the server again: at the next renewal, after a quarter of the SVID's life at the
 // latest, after a minute at the latest, and not within a second.
 [[nodiscard]] UtcTime NextLook(const JoinTimes& times);
+// How long to wait for it. The wall clock may jump meanwhile, so never longer than a minute, and at
+// once where it was set back behind the last look.
+[[nodiscard]] Duration LookPause(const JoinTimes& times, UtcTime now);
 
 // How long to wait after `failures` (from 0) failures in a row: 1 s doubling up to 30 s, never
 // beyond half of what is left of a certificate that still is valid.
 [[nodiscard]] Duration RetryPause(int failures, std::span<const UtcTime> ends, UtcTime now);
 
-// By the code: no later attempt can succeed without a new token or another configuration.
+// By the code: no later attempt can succeed without a new token or another configuration. An agent
+// that ran out is none of these: it is the wall clock that says so, and that may have been wrong.
 [[nodiscard]] bool IsFinalJoinError(const Status& status);
 [[nodiscard]] Status AgentExpired(UtcTime at);
 

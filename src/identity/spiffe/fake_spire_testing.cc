@@ -195,6 +195,14 @@ class BundleService final : public api::bundle::v1::Bundle::Service {
       if (!status.ok()) return status;
       const auto ca = world.federated.find(request->trust_domain());
       if (ca == world.federated.end()) return {grpc::StatusCode::NOT_FOUND, "bundle not found"};
+      if (world.federated_to_break.contains(ca->first)) {
+        return {grpc::StatusCode::INTERNAL, "broken"};
+      }
+      if (ca->second == nullptr) {
+        response->set_trust_domain(ca->first);
+        response->add_x509_authorities()->set_asn1("garbage");
+        return status;
+      }
       Fill(ca->first, *ca->second, response);
       return status;
     });

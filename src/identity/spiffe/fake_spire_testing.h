@@ -33,7 +33,8 @@ struct FakeSpireWorld {
   };
   std::map<std::string, Agent> agents;  // by SPIFFE ID
   std::vector<spire::api::types::Entry> entries;
-  std::map<std::string, std::shared_ptr<FakeCa>> federated;  // by trust domain
+  std::map<std::string, std::shared_ptr<FakeCa>> federated;  // by trust domain; null: garbage
+  std::set<std::string> federated_to_break;                  // reading them is an Internal error
   std::vector<std::shared_ptr<FakeCa>> cas;                  // the bundle
   std::shared_ptr<FakeCa> signer;                            // one of them
   std::shared_ptr<FakeCa> tainted;                           // one of them, or none

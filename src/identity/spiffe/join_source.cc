@@ -2,14 +2,15 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <map>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <thread>
 #include <utility>
 
 #include "base/fs.h"
 #include "base/mailbox.h"
+#include "base/secrets.h"
 #include "base/text.h"
 #include "identity/bundle_json.h"
 #include "identity/certificate.h"
@@ -88,11 +89,14 @@ class JoinSource final : public LiveSource {
   void Run(const std::stop_token& stop);
   [[nodiscard]] Status Step(const std::stop_token& stop);
   [[nodiscard]] Status Attest(const std::stop_token& stop);
+  [[nodiscard]] Status Work(const std::stop_token& stop, UtcTime now);
+  [[nodiscard]] Status TakeBundleOfFile(const std::stop_token& stop, const Status& disbelief);
   [[nodiscard]] Status Look(const std::stop_token& stop, bool agent_is_new);
   [[nodiscard]] Status RenewAgent(const std::stop_token& stop);
   [[nodiscard]] Status Choose(SpireClient& client);
   [[nodiscard]] Status IssueSvid(SpireClient& client);
   [[nodiscard]] Result<WorkloadState> ReadAll(SpireClient& client);
+  [[nodiscard]] Status ReadFederated(SpireClient& client, WorkloadState& raw);
   [[nodiscard]] SpireConnection Connection() const;
   [[nodiscard]] Duration Pause(const Status& status, int failures) const;
   void Adopt(JoinState state);
@@ -118,8 +122,10 @@ class JoinSource final : public LiveSource {
   SpireBundle newest_;
   std::string roots_;  // those that the state file holds, in DER
   JoinTimes times_;
-  Status unsaved_;                        // why the state file does not hold `state_`
-  std::set<std::string> without_bundle_;  // federated trust domains
+  Status unsaved_;                                // why the state file does not hold `state_`
+  std::map<std::string, std::string> federated_;  // bundles in DER by trust domain, as read last
+  std::map<std::string, std::string> federated_troubles_;  // by trust domain: said once
+  std::string left_out_;                                   // the same of the newest state
   std::mutex mutex_;
   std::condition_variable_any pause_;
   std::jthread thread_;  // last: it ends before what it uses
@@ -162,7 +168,7 @@ void JoinSource::Save() {
 
 void JoinSource::Run(const std::stop_token& stop) {
   for (int failures = 0; !stop.stop_requested();) {
-    const Status status = Step(stop);
+    const Status status = Redacted(Step(stop), secrets_);
     if (stop.stop_requested()) return;
     if (IsFinalJoinError(status)) return Fail(status);
     const bool settling = StableCode(status) == "no-matching-entry" && clock().UtcNow() < settled_;
@@ -176,7 +182,7 @@ void JoinSource::Run(const std::stop_token& stop) {
 
 Duration JoinSource::Pause(const Status& status, int failures) const {
   const UtcTime now = clock().UtcNow();
-  if (status.ok()) return NextLook(times_) - now;
+  if (status.ok()) return LookPause(times_, now);
   std::vector<UtcTime> ends;
   if (state_) ends.push_back(state_->agent->not_after);
   if (times_.svid) ends.push_back(times_.svid->until);
@@ -187,14 +193,46 @@ Status JoinSource::Step(const std::stop_token& stop) {
   if (!state_) RETURN_IF_ERROR(Attest(stop));
   const UtcTime now = clock().UtcNow();
   if (state_->agent->not_after <= now) return AgentExpired(state_->agent->not_after);
-  const bool renew_agent = RenewalDue(times_.agent, now);
-  Status status = renew_agent ? RenewAgent(stop) : absl::OkStatus();
-  if (status.ok()) status = Look(stop, renew_agent);
+  Status status = Work(stop, now);
+  if (StableCode(status) == "unknown-authority" && !options_.bundle_file.empty()) {
+    status = TakeBundleOfFile(stop, status);
+    if (status.ok()) status = Work(stop, now);
+  }
   if (StableCode(status) != "spire-server-unreachable") return status;
   return WithNext(status, StrCat("start it, or correct its address; this is tried again by itself "
                                  "until ",
                                  FormatUtc(state_->agent->not_after),
                                  ", after that a new join token is needed"));
+}
+
+Status JoinSource::Work(const std::stop_token& stop, UtcTime now) {
+  const bool renew_agent = RenewalDue(times_.agent, now);
+  if (renew_agent) RETURN_IF_ERROR(RenewAgent(stop));
+  return Look(stop, renew_agent);
+}
+
+// A change of CAs that this node missed: the bundle that it keeps believes the server no more, and
+// the one that people have written since may. What the server then says repairs the state.
+Status JoinSource::TakeBundleOfFile(const std::stop_token& stop, const Status& disbelief) {
+  Result<Bundle> given = ReadBundleFile(options_.bundle_file);
+  if (!given.ok()) {
+    return WithNext(disbelief, StrCat(NextStep(disbelief), "; ", given.status().message()));
+  }
+  if (SameRoots(*given, state_->bundle)) return disbelief;
+  SpireConnection connection = Connection();
+  connection.trusted = *std::move(given);
+  // A server may close the connection on a certificate of a CA that it knows no more.
+  connection.agent = nullptr;
+  ASSIGN_OR_RETURN(const std::unique_ptr<SpireClient> client,
+                   SpireClient::Make(std::move(connection), stop));
+  ASSIGN_OR_RETURN(const SpireBundle bundle, client->OwnBundle());
+  if (bundle.roots == roots_) return disbelief;
+  ASSIGN_OR_RETURN(state_->bundle.roots, ParseCertificatesDer(bundle.roots, kRootsMax));
+  roots_ = bundle.roots;
+  Save();
+  log().Info("identity: the SPIRE server {}:{} is believed by {}, as its CAs have changed",
+             options_.server_host, options_.server_port, options_.bundle_file);
+  return absl::OkStatus();
 }
 
 SpireConnection JoinSource::Connection() const {
@@ -298,20 +336,36 @@ Result<WorkloadState> JoinSource::ReadAll(SpireClient& client) {
   // After the certificate, so that its CA is in it even if it is a new one.
   ASSIGN_OR_RETURN(newest_, client.OwnBundle());
   raw.svids[0].bundle = newest_.roots;
+  RETURN_IF_ERROR(ReadFederated(client, raw));
+  return raw;
+}
+
+// A bundle that cannot be had hurts nothing else: the one that is held stays.
+Status JoinSource::ReadFederated(SpireClient& client, WorkloadState& raw) {
+  Status away;  // not waited for once for each bundle
   for (const std::string& domain : entry_->federates_with) {
-    Result<SpireBundle> bundle = client.FederatedBundle(domain);
-    if (absl::IsNotFound(bundle.status())) {
-      if (without_bundle_.insert(domain).second) {
-        log().Warning("identity: the SPIRE server has no bundle of {}, which the entry names",
-                      domain);
-      }
+    Result<SpireBundle> bundle = away.ok() ? client.FederatedBundle(domain) : away;
+    if (bundle.ok()) {
+      federated_troubles_.erase(domain);
+      raw.federated[domain] = std::move(bundle->roots);
       continue;
     }
-    RETURN_IF_ERROR(bundle.status());
-    without_bundle_.erase(domain);
-    raw.federated[domain] = std::move(bundle->roots);
+    if (absl::IsCancelled(bundle.status())) return bundle.status();
+    const bool none = absl::IsNotFound(bundle.status());
+    if (StableCode(bundle.status()) == "spire-server-unreachable") away = bundle.status();
+    std::string trouble =
+        none ? StrCat("the SPIRE server has no bundle of ", Printable(domain),
+                      ", which the entry names")
+             : StrCat("the bundle of ", Printable(domain),
+                      " cannot be read, what is held of it stays: ", bundle.status().message());
+    const auto held = federated_.find(domain);
+    if (!none && held != federated_.end()) raw.federated[domain] = held->second;
+    std::string& said = federated_troubles_[domain];
+    if (said != trouble) log().Warning("identity: {}", Redacted(trouble, secrets_));
+    said = std::move(trouble);
   }
-  return raw;
+  federated_ = raw.federated;
+  return absl::OkStatus();
 }
 
 Status JoinSource::Look(const std::stop_token& stop, bool agent_is_new) {
@@ -324,12 +378,23 @@ Status JoinSource::Look(const std::stop_token& stop, bool agent_is_new) {
   ASSIGN_OR_RETURN(const WorkloadState raw, ReadAll(*client));
   ASSIGN_OR_RETURN(const WorkloadIdentity identity,
                    ReadWorkloadState(raw, {.paths = {"*"}, .hint = ""}, now));
-  RETURN_IF_ERROR(identity.trouble);
   SaveBundle(raw.svids[0].bundle);
-  if (!identity.left_out.empty()) log().Warning("identity: {}", identity.left_out);
+  if (!identity.trouble.ok()) {
+    // The CA of our certificate is gone from the bundle, or so. What must no longer be trusted is
+    // not, and the next try has a new certificate issued, due or not.
+    times_.svid.reset();
+    auto state = std::make_shared<IdentityState>(*identity.state);
+    state->svid = Current()->svid;
+    Publish(std::move(state), Redacted(identity.trouble, secrets_));
+    return identity.trouble;
+  }
+  if (!identity.left_out.empty() && identity.left_out != left_out_) {
+    log().Warning("identity: {}", Redacted(identity.left_out, secrets_));
+  }
+  left_out_ = identity.left_out;
   if (renew) times_.svid = LifeOf(*identity.state->svid, now);
   times_.looked = now;
-  Publish(identity.state);
+  Publish(identity.state, unsaved_);
   // A tainted CA's certificates are replaced at the next look, which then is at once.
   if (!renew && OnlyTaintedVouch(identity.state->svid->chain, now)) times_.svid = {now, now};
   if (!agent_is_new && OnlyTaintedVouch(state_->agent->chain, now)) times_.agent = {now, now};

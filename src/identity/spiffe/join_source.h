@@ -19,8 +19,10 @@ struct JoinOptions {
   std::string server_host;
   std::uint16_t server_port = 8081;
   std::string trust_domain;
-  std::string token;                // "": the state directory must hold an agent
-  std::string bundle_file;          // PEM: the CAs that the server is believed by when attesting
+  std::string token;  // "": the state directory must hold an agent
+  // PEM, or SPIFFE's format: the CAs that the server is believed by when attesting, and whenever
+  // it is no longer believed by those that it named since. Read each time.
+  std::string bundle_file;
   bool insecure_bootstrap = false;  // instead: believe whoever answers, with a warning
   std::string state_dir;            // made where it is missing
   SvidChoice choice;
@@ -35,9 +37,10 @@ struct JoinOptions {
 // worked. The certificate and the agent are renewed when half of what was left of them is over;
 // entries and bundles are read at least each minute and each quarter of the certificate's life. An
 // entry that is gone withdraws the certificate. A server that does not answer is a trouble, and
-// tried again. A spent token, a refused agent, and an agent that ran out meanwhile end the source
-// (LiveSource::Fail): the certificate that is held stays until its end. Only one process at a time
-// may use a state directory. `clock` must outlive the source; the pauses are real time.
+// tried again; so is an agent that ran out meanwhile, since only the wall clock says so. A spent
+// token and a refused agent end the source (LiveSource::Fail): the certificate that is held stays
+// until its end. Only one process at a time may use a state directory. `clock` must outlive the
+// source; the pauses are real time.
 [[nodiscard]] Result<std::unique_ptr<LiveSource>> StartJoinSource(JoinOptions options,
                                                                   const Clock& clock, Log log);
 

@@ -1,19 +1,16 @@
 #include "identity/spiffe/join_source.h"
 
-#include <condition_variable>
 #include <filesystem>
 #include <memory>
-#include <mutex>
 #include <string>
 
 #include "base/fs.h"
-#include "base/scratch_testing.h"
 #include "base/text.h"
 #include "gmock/gmock.h"
 #include "identity/bundle_json.h"
 #include "identity/certificate.h"
 #include "identity/join_state.h"
-#include "identity/spiffe/fake_spire_testing.h"
+#include "identity/spiffe/join_source_testing.h"
 #include "openssl/x509v3.h"
 
 namespace starling {
@@ -21,98 +18,16 @@ namespace {
 
 using std::chrono::seconds;
 using ::testing::AllOf;
+using testing::Comes;
 using testing::FakeCa;
 using testing::FakeSpire;
 using testing::FakeSpireWorld;
 using ::testing::HasSubstr;
+using testing::JoinSourceTest;
+using testing::kHanging;
+using testing::kToken;
 using ::testing::Not;
 using Refusal = spire::api::types::PermissionDeniedDetails;
-
-constexpr Duration kHanging = std::chrono::seconds(60);
-const std::string kToken = "0b1e5c1a-token-of-this-test";
-
-// Whether it comes true before a test must be taken to hang.
-template <typename Condition>
-bool Comes(const Condition& condition) {
-  std::mutex mutex;
-  std::condition_variable never;
-  std::unique_lock lock(mutex);
-  for (Duration waited{}; waited < kHanging; waited += std::chrono::milliseconds(10)) {
-    if (condition()) return true;
-    never.wait_for(lock, std::chrono::milliseconds(10));
-  }
-  return condition();
-}
-
-class JoinSourceTest : public ::testing::Test {
- protected:
-  JoinSourceTest() {
-    spire_.With([](FakeSpireWorld& world) {
-      world.tokens.insert(kToken);
-      world.AddEntry("e-1", "/swarm/sl");
-    });
-    WriteBundle(spire_);
-  }
-  // Whatever a test did, its secrets are nowhere to be read.
-  ~JoinSourceTest() override {
-    source_.reset();
-    EXPECT_THAT(LogText(), Not(HasSubstr(kToken)));
-    EXPECT_THAT(LogText(), Not(HasSubstr("PRIVATE")));
-  }
-
-  void WriteBundle(FakeSpire& server) {
-    ASSERT_TRUE(WriteFileDurably(bundle_, server.BundlePem()).ok());
-  }
-  [[nodiscard]] JoinOptions Options(const std::string& token = kToken) const {
-    JoinOptions options{.server_host = "127.0.0.1",
-                        .server_port = spire_.port(),
-                        .trust_domain = "a",
-                        .token = token,
-                        .bundle_file = bundle_};
-    options.state_dir = scratch_.File("state");
-    options.choice = {.paths = {"/swarm/sl"}, .hint = ""};
-    return options;
-  }
-  void Start(JoinOptions options) {
-    source_.reset();
-    auto source = StartJoinSource(std::move(options), clock_, log_);
-    ASSERT_TRUE(source.ok()) << source.status();
-    source_ = *std::move(source);
-  }
-  void StartAndAwait(JoinOptions options) {
-    ASSERT_NO_FATAL_FAILURE(Start(std::move(options)));
-    const Status status = source_->AwaitIdentity(kHanging, {});
-    ASSERT_TRUE(status.ok()) << status;
-  }
-  // How a source ends of which nothing can become.
-  Status StartAndFail(JoinOptions options) {
-    source_.reset();
-    auto source = StartJoinSource(std::move(options), clock_, log_);
-    if (!source.ok()) return source.status();
-    source_ = *std::move(source);
-    return source_->AwaitIdentity(kHanging, {});
-  }
-  [[nodiscard]] std::shared_ptr<const IdentityState> State() const { return source_->Current(); }
-  [[nodiscard]] Status Trouble() const { return source_->Report().trouble; }
-  [[nodiscard]] bool CodeComes(const std::string& code) const {
-    return Comes([&] { return StableCode(Trouble()) == code; });
-  }
-  [[nodiscard]] std::string LogText() const {
-    return ReadFile(log_path_, std::size_t{1} << 24).value_or("");
-  }
-  template <typename F>
-  auto World(F&& f) {
-    return spire_.With(std::forward<F>(f));
-  }
-
-  const ScratchDirectory scratch_;
-  const std::string bundle_ = scratch_.File("bundle.pem");
-  const std::string log_path_ = scratch_.File("log");
-  const Log log_ = Log::ToFile("test", LogLevel::kDebug, LogFormat::kText, log_path_);
-  const RealClock clock_;
-  FakeSpire spire_{"a"};
-  std::unique_ptr<LiveSource> source_;
-};
 
 TEST_F(JoinSourceTest, ATokenBecomesTheIdentityOfItsEntry) {
   World([](FakeSpireWorld& world) {

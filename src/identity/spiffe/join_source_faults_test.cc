@@ -1,0 +1,148 @@
+// What a join source must come back from by itself, or say once.
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "gmock/gmock.h"
+#include "identity/certificate.h"
+#include "identity/certificate_testing.h"
+#include "identity/spiffe/join_source_testing.h"
+#include "openssl/x509v3.h"
+
+namespace starling {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::seconds;
+using testing::Comes;
+using testing::Der;
+using testing::FakeCa;
+using testing::FakeSpireWorld;
+using ::testing::HasSubstr;
+using testing::kHanging;
+using ::testing::Not;
+
+class JoinSourceFaultsTest : public testing::JoinSourceTest {
+ protected:
+  [[nodiscard]] std::size_t Roots() const { return State()->bundles.at("a").roots.size(); }
+  int Looks() {
+    return World([](FakeSpireWorld& w) { return w.looks; });
+  }
+  bool LooksCome(int more) {
+    return Comes([this, until = Looks() + more] { return Looks() >= until; });
+  }
+};
+
+TEST_F(JoinSourceFaultsTest, AChangeOfCasThatItMissedIsRepairedByTheBundleFile) {
+  StartAndAwait(Options());
+  source_.reset();
+  spire_.Stop();
+  World([](FakeSpireWorld& world) {
+    world.signer = std::make_shared<FakeCa>("a");
+    world.cas.push_back(world.signer);
+  });
+  spire_.Start();
+  Start(Options(""));
+  ASSERT_TRUE(CodeComes("unknown-authority"));
+  EXPECT_THAT(NextStep(Trouble()), HasSubstr("bundle show"));
+  std::filesystem::remove(bundle_);
+  EXPECT_TRUE(Comes([&] { return NextStep(Trouble()).find(bundle_) != std::string::npos; }));
+  WriteBundle(spire_);
+  ASSERT_TRUE(source_->AwaitIdentity(kHanging, {}).ok());
+  EXPECT_EQ(Roots(), 2U);
+
+  JoinOptions without_file = Options("");  // The state knows the new CA from now on.
+  without_file.bundle_file.clear();
+  StartAndAwait(without_file);
+  EXPECT_EQ(World([](FakeSpireWorld& w) { return w.attestations; }), 1);
+}
+
+TEST_F(JoinSourceFaultsTest, AClockThatWasWrongForAMomentEndsNothing) {
+  World([](FakeSpireWorld& world) { world.svid_life = seconds(6); });
+  StartAndAwait(Options());
+  clock_.Shift(hours(5));
+  ASSERT_TRUE(CodeComes("agent-expired"));
+  const int looks = Looks();
+  clock_.Shift(seconds(0));
+  EXPECT_TRUE(Comes([&] { return Trouble().ok(); })) << Trouble();
+  EXPECT_GT(Looks(), looks);
+}
+
+TEST_F(JoinSourceFaultsTest, OneFederatedBundleThatCannotBeReadHurtsNothingElse) {
+  World([](FakeSpireWorld& world) {
+    world.svid_life = seconds(6);
+    for (const std::string domain : {"b", "c"}) {
+      world.federated[domain] = std::make_shared<FakeCa>(domain);
+      world.entries[0].add_federates_with(domain);
+    }
+  });
+  StartAndAwait(Options());
+  const auto c = std::make_shared<FakeCa>("c");
+  World([&](FakeSpireWorld& world) {
+    world.federated_to_break = {"b"};
+    world.federated["c"] = c;
+  });
+  const auto rotations = source_->Report().rotations;
+  ASSERT_TRUE(Comes([&] { return source_->Report().rotations >= rotations + 2; }));
+  EXPECT_EQ(State()->bundles.at("b").roots.size(), 1U);
+  EXPECT_EQ(Der(*State()->bundles.at("c").roots.at(0)), Der(*c->certificate));
+  EXPECT_TRUE(Trouble().ok()) << Trouble();
+  EXPECT_EQ(Logged("the bundle of b cannot be read"), 1);
+}
+
+TEST_F(JoinSourceFaultsTest, ACertificateOfACaThatIsGoneIsReplacedBeforeItIsDue) {
+  World([](FakeSpireWorld& world) { world.agent_life = seconds(12); });
+  StartAndAwait(Options());
+  const auto next = std::make_shared<FakeCa>("a");
+  World([&](FakeSpireWorld& world) {
+    world.signer = next;
+    world.cas.push_back(next);
+    world.renewals = 0;
+  });
+  // The agent is of the new CA when it is renewed again; the certificate is good for an hour.
+  ASSERT_TRUE(Comes([&] { return World([](FakeSpireWorld& w) { return w.renewals; }) >= 2; }));
+  ASSERT_EQ(Roots(), 2U);
+  spire_.Stop();
+  World([](FakeSpireWorld& world) { world.cas.erase(world.cas.begin()); });
+  spire_.Start();
+  ASSERT_TRUE(Comes([&] { return Roots() == 1; }));
+  ASSERT_NE(State()->svid, nullptr);
+  EXPECT_TRUE(Comes([&] {
+    return X509_check_issued(next->certificate.get(), State()->svid->chain[0].get()) == X509_V_OK;
+  }));
+  EXPECT_TRUE(Comes([&] { return Trouble().ok(); })) << Trouble();
+}
+
+TEST_F(JoinSourceFaultsTest, AStateThatCannotBeWrittenIsOneTrouble) {
+  World([](FakeSpireWorld& world) { world.svid_life = seconds(4); });
+  StartAndAwait(Options());
+  std::filesystem::remove_all(scratch_.File("state"));
+  World([](FakeSpireWorld& world) { world.cas.push_back(std::make_shared<FakeCa>("a")); });
+  ASSERT_TRUE(CodeComes("join-state-unsaved"));
+  const UtcTime since = source_->Report().trouble_since;
+  ASSERT_TRUE(LooksCome(4));
+  EXPECT_EQ(source_->Report().trouble_since, since);
+  EXPECT_EQ(Logged("cannot be kept"), 1);
+  EXPECT_EQ(Logged("answers again"), 0);
+}
+
+TEST_F(JoinSourceFaultsTest, WhatIsLeftOutIsSaidOnce) {
+  World([](FakeSpireWorld& world) {
+    world.svid_life = seconds(4);
+    world.federated["b"] = nullptr;
+    world.entries[0].add_federates_with("b");
+  });
+  StartAndAwait(Options());
+  ASSERT_TRUE(LooksCome(3));
+  EXPECT_EQ(Logged("federated bundle b"), 1);
+}
+
+TEST_F(JoinSourceFaultsTest, NoPartOfATokenIsRepeatedWhereTheServersWordsAreCut) {
+  const std::string start = "2fd1-";
+  const Status status = StartAndFail(Options(start + std::string(1000, 't')));
+  EXPECT_EQ(StableCode(status), "join-token-spent");
+  EXPECT_THAT(ErrorLine(status, ""), Not(HasSubstr(start)));
+}
+
+}  // namespace
+}  // namespace starling
