@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -27,6 +28,12 @@ constexpr std::string_view kUnixSlashes = "unix://";
 constexpr std::string_view kTcp = "tcp://";
 constexpr int kConnectSteps = 50;
 constexpr int kConnectStepMs = 100;
+// Of tcp: how long until a host that has gone without a word is noticed, with or without bytes
+// under way. The kernel's own limits are two hours and a quarter of one.
+constexpr int kIdleSeconds = 30;
+constexpr int kProbeSeconds = 10;
+constexpr int kProbes = 3;
+constexpr int kTcpGoneMs = 1000 * (kIdleSeconds + kProbeSeconds * kProbes);
 
 struct Address {
   sockaddr_storage storage{};
@@ -152,6 +159,17 @@ Status Failure(const std::string& endpoint, int error) {
   }
 }
 
+void NoticeWhoIsGone(int fd) {  // Nothing happens if it fails.
+  const auto set = [fd](int level, int name, int value) {
+    static_cast<void>(setsockopt(fd, level, name, &value, sizeof value));
+  };
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, kIdleSeconds);
+  set(IPPROTO_TCP, TCP_KEEPINTVL, kProbeSeconds);
+  set(IPPROTO_TCP, TCP_KEEPCNT, kProbes);
+  set(IPPROTO_TCP, TCP_USER_TIMEOUT, kTcpGoneMs);
+}
+
 Status AwaitConnected(int fd, const std::string& endpoint, const std::stop_token& stop) {
   for (int step = 0; step < kConnectSteps; ++step) {
     if (stop.stop_requested()) return absl::CancelledError("stopped");
@@ -188,8 +206,7 @@ Result<UniqueFd> ConnectToWorkloadEndpoint(const std::string& endpoint,
   ASSIGN_OR_RETURN(const Address address, AddressOf(endpoint));
   UniqueFd fd(socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd.valid()) return FromErrno("socket");
-  const int yes = 1;  // Notices a peer that is gone without a word; nothing happens if it fails.
-  static_cast<void>(setsockopt(fd.get(), SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof yes));
+  if (address.storage.ss_family != AF_UNIX) NoticeWhoIsGone(fd.get());
   if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address.storage), address.size) != 0) {
     if (errno != EINPROGRESS) return Failure(endpoint, errno);
     RETURN_IF_ERROR(AwaitConnected(fd.get(), endpoint, stop));

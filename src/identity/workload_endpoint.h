@@ -16,7 +16,8 @@ namespace starling {
 [[nodiscard]] Result<std::string> ParseWorkloadEndpoint(std::string_view text);
 
 // `endpoint` as ParseWorkloadEndpoint() gave it. A connected non-blocking socket, closed on exec.
-// Blocks for at most five seconds. NotFound: no such socket; Unavailable: nobody listens, or no
+// Over tcp it breaks a minute after the other host has gone without a word. Blocks for at most five
+// seconds. NotFound: no such socket; Unavailable: nobody listens, or no
 // answer; PermissionDenied; each with the next step. Cancelled on `stop`.
 [[nodiscard]] Result<UniqueFd> ConnectToWorkloadEndpoint(const std::string& endpoint,
                                                          const std::stop_token& stop);

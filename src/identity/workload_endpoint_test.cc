@@ -1,5 +1,7 @@
 #include "identity/workload_endpoint.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -79,6 +81,33 @@ TEST(WorkloadEndpointTest, WhyThereIsNoConnectionIsSaidExactly) {
   std::ofstream(file) << "x";
   EXPECT_EQ(Problem(file), file + ": this is not a socket");
   EXPECT_EQ(Problem(file + "/agent.sock"), file + "/agent.sock: there is no such socket");
+}
+
+// Without them a host that is gone would be waited for as long as the kernel likes: two hours.
+TEST(WorkloadEndpointTest, OverTcpAHostThatIsGoneIsNoticedWithinMinutes) {
+  const UniqueFd listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  ASSERT_EQ(bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), size), 0);
+  ASSERT_EQ(getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
+  ASSERT_EQ(listen(listener.get(), 1), 0);
+  const Result<UniqueFd> fd =
+      ConnectToWorkloadEndpoint("tcp://127.0.0.1:" + std::to_string(ntohs(address.sin_port)), {});
+  ASSERT_TRUE(fd.ok()) << fd.status();
+  const auto option = [&fd](int level, int name) {
+    int value = -1;
+    socklen_t value_size = sizeof value;
+    EXPECT_EQ(getsockopt(fd->get(), level, name, &value, &value_size), 0);
+    return value;
+  };
+  EXPECT_EQ(option(SOL_SOCKET, SO_KEEPALIVE), 1);
+  EXPECT_LE(option(IPPROTO_TCP, TCP_KEEPIDLE) +
+                option(IPPROTO_TCP, TCP_KEEPINTVL) * option(IPPROTO_TCP, TCP_KEEPCNT),
+            120);
+  EXPECT_GT(option(IPPROTO_TCP, TCP_USER_TIMEOUT), 0);
+  EXPECT_LE(option(IPPROTO_TCP, TCP_USER_TIMEOUT), 120'000);
 }
 
 }  // namespace

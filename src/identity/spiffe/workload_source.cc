@@ -31,6 +31,18 @@ namespace {
 
 constexpr Duration kLookEvery = std::chrono::milliseconds(500);  // for another socket at the path
 
+// The newest of the times since which an agent that works must have said something of `svid`. It
+// renews at half the life, whatever cut that life short, so the first is at three quarters; one
+// whose server is away has nothing new, but says on a new stream at once what it has.
+std::optional<UtcTime> DueSince(const Svid& svid, UtcTime now, Duration every_min) {
+  using Span = UtcTime::duration;  // Nanoseconds would not hold the life of every certificate.
+  const Span quarter = (svid.not_after - svid.not_before) / 4;
+  const UtcTime first = svid.not_after - quarter;
+  if (now < first) return std::nullopt;
+  const Span every = std::max({quarter, std::chrono::ceil<Span>(every_min), Span(1)});
+  return first + (now - first) / every * every;
+}
+
 WorkloadState TakeFields(X509SVIDResponse& response) {
   WorkloadState raw;
   for (X509SVID& svid : *response.mutable_svids()) {
@@ -188,45 +200,86 @@ class WorkloadSource final : public LiveSource {
   void WatchForever(const std::stop_token& stop) {
     Duration pause = options_.retry_min;
     while (!stop.stop_requested()) {
-      const std::string seen = SocketFingerprint(endpoint_);
       bool heard = false;
       const Status end = WatchOnce(stop, heard);
       if (stop.stop_requested()) return;
+      if (heard) pause = options_.retry_min;
+      if (end.ok()) continue;
       if (absl::IsInvalidArgument(end)) return Fail(end);
       if (StableCode(end) == "no-identity") {
         Withdraw(end);
       } else {
         SetTrouble(end);
       }
-      if (heard) pause = options_.retry_min;
-      Pause(pause, seen, stop);
+      Pause(pause, stop);
       pause = std::min(pause * 2, options_.retry_max);
     }
   }
 
-  // One connection and its stream until that ends, and why.
+  // One connection and its stream until that ends, and why; OK: another is worth it at once.
   Status WatchOnce(const std::stop_token& stop, bool& heard) {
-    ASSIGN_OR_RETURN(UniqueFd socket, ConnectToWorkloadEndpoint(endpoint_, stop));
+    ASSIGN_OR_RETURN(UniqueFd socket, Connection(stop));
     Stream stream(std::move(socket), options_.message_bytes_max);
     const std::stop_callback cancel(stop, [&stream] { stream.Cancel(); });
-    std::optional<Duration> span = options_.silence_max;  // for the first message only
+    const Duration look_every = std::min(kLookEvery, options_.silence_max);
+    Duration silent{};
     while (true) {
-      switch (stream.Next(span)) {
+      switch (stream.Next(look_every)) {
         case Stream::Event::kEnd:
           return Ended(stream.status(), options_.message_bytes_max);
-        case Stream::Event::kSilence:
-          SetTrouble(Silent());
-          break;
         case Stream::Event::kMessage:
           heard = true;
+          heard_at_ = clock().UtcNow();
           TakeIn(TakeFields(stream.message()));
           break;
+        case Stream::Event::kSilence:
+          silent += look_every;
+          if (OthersConnection(stop)) return absl::OkStatus();
+          // Silence is named only on a stream that never spoke: a new one makes sure.
+          if (Overdue() && (heard || silent >= options_.retry_max)) return absl::OkStatus();
+          if (!heard && silent >= options_.silence_max) SetTrouble(Silent());
+          break;
       }
-      span.reset();
     }
   }
 
+  Result<UniqueFd> Connection(const std::stop_token& stop) {
+    other_.clear();
+    if (next_.valid()) return std::move(next_);
+    seen_ = SocketFingerprint(endpoint_);
+    return ConnectToWorkloadEndpoint(endpoint_, stop);
+  }
+
+  // Whether somebody else listens at the path than the one whose stream is open, who may live on
+  // without a name; then `next_` is the connection. At the second look only, since a socket is
+  // there before anybody listens. Until somebody does, an old stream is better than none.
+  bool OthersConnection(const std::stop_token& stop) {
+    const std::string now = SocketFingerprint(endpoint_);
+    if (now.empty() || now == seen_ || std::exchange(other_, now) != now) return false;
+    Result<UniqueFd> socket = ConnectToWorkloadEndpoint(endpoint_, stop);
+    if (!socket.ok()) return false;
+    seen_ = now;
+    next_ = *std::move(socket);
+    return true;
+  }
+
+  // Whether an agent that works would have said something by now.
+  [[nodiscard]] bool Overdue() const {
+    const std::shared_ptr<const IdentityState> held = Current();
+    if (held->svid == nullptr) return false;
+    const auto due = DueSince(*held->svid, clock().UtcNow(), options_.retry_max);
+    return due && heard_at_ < *due;
+  }
+
   [[nodiscard]] Status Silent() const {
+    if (Overdue()) {
+      const bool expired = Current()->svid->not_after <= clock().UtcNow();
+      return WithNext(
+          absl::UnavailableError(StrCat(
+              "the agent has said nothing since ", FormatUtc(heard_at_), ", and our certificate ",
+              expired ? "has expired" : "is past three quarters of its life")),
+          "look whether the SPIRE agent hangs, and start it again");
+    }
     return WithNext(absl::UnavailableError(StrCat("the agent takes the connection but has said "
                                                   "nothing for ",
                                                   Millis(options_.silence_max), " ms")),
@@ -255,7 +308,7 @@ class WorkloadSource final : public LiveSource {
     Publish(std::move(state), why);
   }
 
-  void Pause(Duration span, const std::string& seen, const std::stop_token& stop) const {
+  void Pause(Duration span, const std::stop_token& stop) const {
     std::mutex mutex;
     std::condition_variable_any never;
     std::unique_lock lock(mutex);
@@ -264,14 +317,19 @@ class WorkloadSource final : public LiveSource {
       never.wait_for(lock, stop, step, [] { return false; });
       span -= step;
       const std::string now = SocketFingerprint(endpoint_);
-      if (!now.empty() && now != seen) return;
+      if (!now.empty() && now != seen_) return;
     }
   }
 
   const std::string endpoint_;
   const WorkloadOptions options_;
-  std::string left_out_;  // the thread's
-  std::jthread thread_;   // Last: ends before what it uses.
+  // The thread's:
+  std::string left_out_;
+  std::string seen_;     // fingerprint of the socket that was connected to, or tried
+  std::string other_;    // of another one at the path, at the last look
+  UniqueFd next_;        // to connect by, where that was done already
+  UtcTime heard_at_;     // the last message
+  std::jthread thread_;  // Last: ends before what it uses.
 };
 
 }  // namespace

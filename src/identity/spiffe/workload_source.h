@@ -21,7 +21,7 @@ struct WorkloadOptions {
   // the first again after a message. Another socket at the path ends it early.
   Duration retry_min = std::chrono::seconds(1);
   Duration retry_max = std::chrono::seconds(30);
-  Duration silence_max = std::chrono::seconds(5);  // until an agent that says nothing is named
+  Duration silence_max = std::chrono::seconds(5);  // until a new stream that says nothing is named
   int message_bytes_max = 4 << 20;
 };
 
@@ -32,7 +32,13 @@ struct WorkloadOptions {
 // Each message is the whole state. PermissionDenied: the agent knows no identity for this process,
 // or none any more; the SVID that is held is withdrawn, the bundles stay. InvalidArgument ends the
 // watch for good. Anything else that is wrong, an agent that is not there included, is a trouble,
-// and what is held stays. `clock` must outlive the source; the pauses are real time.
+// and what is held stays.
+//
+// A stream is left for a new one when somebody else listens at the path, and when nothing came
+// since the SVID that is held was at three quarters of its life (then again every further quarter,
+// at most every `retry_max`): an agent that says nothing there either hangs, and is named.
+//
+// `clock` must outlive the source; it tells how old the SVID is. The pauses are real time.
 [[nodiscard]] Result<std::unique_ptr<LiveSource>> StartWorkloadSource(
     const WorkloadOptions& options, const Clock& clock, Log log);
 

@@ -3,22 +3,20 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <condition_variable>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
 
-#include "base/scratch_testing.h"
 #include "grpc/support/log.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
 #include "gtest/gtest.h"
 #include "identity/certificate_testing.h"
+#include "identity/spiffe/workload_source_testing.h"
 #include "identity/spiffe/workload_testing.h"
 
 namespace starling {
@@ -28,68 +26,7 @@ using testing::Ca;
 using testing::Der;
 using testing::FakeWorkloadApi;
 using testing::Fields;
-using testing::kNow;
 using testing::LeafSpec;
-
-constexpr Duration kHanging = std::chrono::seconds(60);
-
-#define EXPECT_HAS(text, part) EXPECT_NE(std::string(text).find(part), std::string::npos) << (text)
-
-// Whether it comes true before a test must be taken to hang.
-template <typename Condition>
-bool Comes(const Condition& condition) {
-  std::mutex mutex;
-  std::condition_variable never;
-  std::unique_lock lock(mutex);
-  for (Duration waited{}; waited < kHanging; waited += std::chrono::milliseconds(5)) {
-    if (condition()) return true;
-    never.wait_for(lock, std::chrono::milliseconds(5));
-  }
-  return condition();
-}
-
-class WorkloadSourceTest : public ::testing::Test {
- protected:
-  [[nodiscard]] WorkloadOptions Options() const {
-    return {.address = "unix://" + path_,
-            .choice = {.paths = {"*/sl"}, .hint = ""},
-            .retry_min = std::chrono::milliseconds(5),
-            .retry_max = std::chrono::milliseconds(40)};
-  }
-  void StartSource() { StartSource(Options()); }
-  void StartSource(const WorkloadOptions& options) {
-    auto source = StartWorkloadSource(options, clock_, Log());
-    ASSERT_TRUE(source.ok()) << source.status();
-    source_ = *std::move(source);
-  }
-  void StartWithAState() {
-    api_.Push({Fields(ca_)});
-    StartSource();
-    ASSERT_TRUE(source_->AwaitIdentity(kHanging, {}).ok());
-  }
-  [[nodiscard]] std::shared_ptr<const IdentityState> State() const { return source_->Current(); }
-  [[nodiscard]] std::string Id() const {
-    const auto state = State();
-    return state->svid == nullptr ? "" : state->svid->id.text();
-  }
-  [[nodiscard]] bool Well() const { return source_->Report().trouble.ok(); }
-  [[nodiscard]] std::string Trouble() const {
-    return Well() ? "" : ErrorLine(source_->Report().trouble, "identity");
-  }
-  [[nodiscard]] bool TroubleComes(const std::string& part) const {
-    return Comes([&] { return Trouble().find(part) != std::string::npos; });
-  }
-  [[nodiscard]] bool UpdatesCome(std::uint64_t count) const {
-    return Comes([&] { return source_->Report().updates >= count; });
-  }
-
-  const ScratchDirectory scratch_;
-  const std::string path_ = scratch_.File("agent.sock");
-  const ManualClock clock_{kNow};
-  const Ca ca_{"a"};
-  FakeWorkloadApi api_{"unix:" + path_};
-  std::unique_ptr<LiveSource> source_;
-};
 
 TEST_F(WorkloadSourceTest, TheFirstStateComesByItself) {
   StartSource();
@@ -295,17 +232,6 @@ TEST_F(WorkloadSourceTest, AnotherSocketEndsThePause) {
   EXPECT_TRUE(UpdatesCome(3));
   EXPECT_TRUE(Well()) << Trouble();
   source_.reset();
-}
-
-TEST_F(WorkloadSourceTest, AnAgentThatSaysNothingIsNamedAndWaitedFor) {
-  WorkloadOptions options = Options();
-  options.silence_max = std::chrono::milliseconds(20);
-  StartSource(options);
-  ASSERT_TRUE(TroubleComes("has said nothing"));
-  api_.Push({Fields(ca_)});
-  EXPECT_TRUE(source_->AwaitIdentity(kHanging, {}).ok());
-  EXPECT_EQ(api_.streams(), 1);
-  EXPECT_TRUE(Well()) << Trouble();
 }
 
 TEST_F(WorkloadSourceTest, AMessageThatIsTooLargeIsRefusedAndWhatIsHeldStays) {

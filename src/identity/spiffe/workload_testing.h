@@ -49,6 +49,7 @@ class FakeWorkloadApi final : private SpiffeWorkloadAPI::Service {
     }
     const std::scoped_lock lock(mutex_);
     answer_.reset();
+    hangs_ = false;
     pushed_.push_back(std::move(response));
     changed_.notify_all();
   }
@@ -57,6 +58,11 @@ class FakeWorkloadApi final : private SpiffeWorkloadAPI::Service {
     const std::scoped_lock lock(mutex_);
     answer_ = status;
     changed_.notify_all();
+  }
+  // Takes connections and says nothing, not even to new streams, until the next Push().
+  void Hang() {
+    const std::scoped_lock lock(mutex_);
+    hangs_ = true;
   }
   // As an agent ends and is started again. The socket's file goes and comes.
   void Stop() {
@@ -97,11 +103,11 @@ class FakeWorkloadApi final : private SpiffeWorkloadAPI::Service {
     while (true) {
       // A client that goes away shows only when one looks.
       changed_.wait_for(lock, std::chrono::milliseconds(10),
-                        [&] { return stopping_ || answer_ || next < pushed_.size(); });
+                        [&] { return stopping_ || answer_ || (!hangs_ && next < pushed_.size()); });
       if (stopping_) return {grpc::StatusCode::UNAVAILABLE, "shutting down"};
       if (context->IsCancelled()) return grpc::Status::CANCELLED;
       if (answer_) return *answer_;
-      if (next == pushed_.size()) continue;
+      if (hangs_ || next == pushed_.size()) continue;
       const X509SVIDResponse response = pushed_[next++];
       lock.unlock();
       const bool written = writer->Write(response);
@@ -118,6 +124,7 @@ class FakeWorkloadApi final : private SpiffeWorkloadAPI::Service {
   std::optional<grpc::Status> answer_;
   int streams_ = 0;
   bool stopping_ = false;
+  bool hangs_ = false;
   std::unique_ptr<grpc::Server> server_;
 };
 
