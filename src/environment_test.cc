@@ -285,6 +285,25 @@ TEST(Identity, IsAJoinTokenInHpesWords) {
             "no-identity");
 }
 
+TEST(Identity, ASocketWinsOverAServerWithoutAToken) {
+  const auto source = [](EnvironmentMap environment, const Flags& flags) {
+    environment.emplace("SPIRE_SERVER_IP", "h");
+    const Result<IdentityConfig> config =
+        IdentityFrom(Gathered(Role::kSl, environment, flags), Role::kSl);
+    EXPECT_TRUE(config.ok()) << config.status();
+    return config.ok() ? config->source : decltype(config->source)();
+  };
+  const auto socket = source({}, {{"socket-path", "/s"}});
+  ASSERT_TRUE(std::holds_alternative<WorkloadOptions>(socket));
+  EXPECT_EQ(std::get<WorkloadOptions>(socket).address, "/s");
+  EXPECT_TRUE(
+      std::holds_alternative<WorkloadOptions>(source({{"SPIFFE_ENDPOINT_SOCKET", "/s"}}, {})));
+  EXPECT_TRUE(std::holds_alternative<JoinOptions>(
+      source({{"SPIRE_JOIN_TOKEN", "t"}}, {{"socket-path", "/s"}})));
+  EXPECT_TRUE(std::holds_alternative<JoinOptions>(
+      source({{"SPIFFE_ENDPOINT_SOCKET", "/s"}}, {{"join-token-file", "f"}})));
+}
+
 // It has done its work at the first start; what that has kept is asked then.
 TEST(Identity, AJoinTokenFileThatIsGoneIsNoToken) {
   const ScratchDirectory scratch;

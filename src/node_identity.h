@@ -22,6 +22,7 @@ struct IdentityConfig {
 };
 
 // Files win over a join token, that over a socket: an environment often names the socket for all.
+// A SPIRE server without a token, as at a restart, counts only where there is no socket.
 // InvalidArgument "No identity specified" when nothing is complete.
 [[nodiscard]] Result<IdentityConfig> IdentityFrom(const Settings& settings, Role role);
 
