@@ -49,6 +49,16 @@ TEST(IdentityShow, LetsInOnlyFromDomainsWhoseCasAreHeld) {
   EXPECT_TRUE(json["peers"][1]["trust_domains"].empty());
 }
 
+TEST(IdentityShow, ACertificateOfTheFutureIsNotUsable) {
+  const Shown s;
+  const UtcTime before = s.clock.UtcNow() - std::chrono::seconds(1);
+  const std::string text = IdentityText(*s.source, s.roles, before);
+  EXPECT_THAT(text, HasSubstr("is not valid before " + FormatUtc(s.clock.UtcNow())));
+  EXPECT_THAT(text, HasSubstr("is the clock of this node right?"));
+  EXPECT_FALSE(IdentityJson(*s.source, s.roles, before)["usable"].get<bool>());
+  EXPECT_TRUE(IdentityJson(*s.source, s.roles, s.clock.UtcNow())["usable"].get<bool>());
+}
+
 TEST(IdentityShow, SaysWhatIsWrong) {
   Shown s;
   s.clock.Advance(61s);

@@ -16,7 +16,8 @@ IdentityHealth LookAtIdentity(const SvidSource& source, UtcTime now) {
   const std::shared_ptr<const IdentityState> state = source.Current();
   const SourceReport report = source.Report();
   if (state->svid != nullptr) health.until = state->svid->not_after;
-  health.usable = state->svid != nullptr && health.until > now;
+  const bool early = state->svid != nullptr && state->svid->not_before > now;
+  health.usable = state->svid != nullptr && !early && health.until > now;
   health.since = report.trouble_since;
   if (!report.trouble.ok()) {
     health.trouble = StrCat(report.source, ": ", report.trouble.message());
@@ -26,6 +27,12 @@ IdentityHealth LookAtIdentity(const SvidSource& source, UtcTime now) {
     health.trouble =
         StrCat("this node has no certificate (",
                health.trouble.empty() ? StrCat(report.source, " gives none") : health.trouble, ")");
+  } else if (early) {
+    health.trouble = StrCat("the certificate of this node is not valid before ",
+                            FormatUtc(state->svid->not_before),
+                            health.trouble.empty() ? "" : StrCat(" (", health.trouble, ")"));
+    health.next = "is the clock of this node right?";
+    health.since = {};
   } else if (!health.usable) {
     health.trouble =
         StrCat("the certificate of this node has expired, at ", FormatUtc(health.until),
