@@ -7,7 +7,9 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "base/fs.h"
 #include "base/log.h"
@@ -54,6 +56,34 @@ TEST_F(Files, AFileDroppedBeforeCommitLeavesNothingBehind) {
   }
   EXPECT_EQ(ReadFile(Path("model")).value(), "old");
   EXPECT_EQ(FileCount(), 1U);
+}
+
+TEST_F(Files, WhatAKilledProcessOfOurIdLeftIsPassedOverAndCanBeRemoved) {
+  std::string name;
+  {
+    const Result<DurableFile> file = DurableFile::Create(Path("key"));
+    ASSERT_TRUE(file.ok());
+    name = stdfs::directory_iterator(Path(""))->path().filename().string();
+  }
+  const std::size_t dot = name.rfind('.') + 1;
+  const int next = std::stoi(name.substr(dot)) + 1;
+  std::vector<std::string> left;
+  for (int i = 0; i < 3; ++i) left.push_back(Path(StrCat(name.substr(0, dot), next + i)));
+  for (const std::string& file : left) {
+    const UniqueFd fd(open(file.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    ASSERT_TRUE(fd.valid());
+  }
+  ASSERT_TRUE(WriteFileDurably(Path("key"), "new").ok());
+  EXPECT_EQ(ReadFile(Path("key")).value(), "new");
+  EXPECT_EQ(FileCount(), 4U);  // They may be another process's.
+
+  ASSERT_TRUE(WriteFileDurably(Path("key.tmp"), "no leftover").ok());
+  ASSERT_TRUE(WriteFileDurably(Path("key.tmp1x"), "no leftover").ok());
+  ASSERT_TRUE(WriteFileDurably(Path("other.tmp1.2"), "not of this file").ok());
+  ASSERT_TRUE(RemoveLeftovers(Path("key")).ok());
+  for (const std::string& file : left) EXPECT_FALSE(stdfs::exists(file)) << file;
+  EXPECT_EQ(FileCount(), 4U);
+  EXPECT_TRUE(RemoveLeftovers(Path("missing/key")).ok());
 }
 
 TEST_F(Files, AFileAppearsWholeAtItsCommit) {

@@ -18,6 +18,9 @@
 namespace starling {
 namespace {
 
+constexpr std::string_view kTemporary = ".tmp";
+constexpr int kTemporariesMax = 10'000;  // tried until one is free
+
 Status WriteAll(int fd, ByteSpan bytes, std::string_view path) {
   while (!bytes.empty()) {
     const ssize_t count = write(fd, bytes.data(), bytes.size());
@@ -36,10 +39,11 @@ Status SyncFolderOf(const std::string& path) {
   return absl::OkStatus();
 }
 
-// Unique within the process; the process id makes it unique among processes.
+// Unique within the process; the process id makes it unique among processes, but for one that was
+// killed: in a container every start has the same id.
 std::string TemporaryName(const std::string& path) {
   static std::atomic<unsigned> counter{0};
-  return StrCat(path, ".tmp", getpid(), ".", counter.fetch_add(1));
+  return StrCat(path, kTemporary, getpid(), ".", counter.fetch_add(1));
 }
 
 }  // namespace
@@ -89,10 +93,13 @@ Status MakeDirectories(const std::string& path, unsigned mode) {
 Result<DurableFile> DurableFile::Create(const std::string& path, unsigned mode) {
   DurableFile file;
   file.path_ = path;
-  file.temporary_ = TemporaryName(path);
-  file.fd_ = UniqueFd(open(file.temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
-  if (!file.fd_.valid()) return FromErrno(path);
-  return file;
+  for (int tried = 1;; ++tried) {
+    file.temporary_ = TemporaryName(path);
+    file.fd_ =
+        UniqueFd(open(file.temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
+    if (file.fd_.valid()) return file;
+    if (errno != EEXIST || tried == kTemporariesMax) return FromErrno(path);
+  }
 }
 
 DurableFile::~DurableFile() {
@@ -101,11 +108,31 @@ DurableFile::~DurableFile() {
 
 Status DurableFile::Append(ByteSpan bytes) { return WriteAll(fd_.get(), bytes, path_); }
 
+Status DurableFile::Sync() { return fsync(fd_.get()) == 0 ? absl::OkStatus() : FromErrno(path_); }
+
 Status DurableFile::Commit(bool sync) {
   if (sync && fsync(fd_.get()) != 0) return FromErrno(path_);
   if (rename(temporary_.c_str(), path_.c_str()) != 0) return FromErrno(path_);
   fd_ = UniqueFd();
   return sync ? SyncFolderOf(path_) : absl::OkStatus();
+}
+
+Status RemoveLeftovers(const std::string& path) {
+  const std::filesystem::path whole(path);
+  const std::string start = StrCat(whole.filename().string(), kTemporary);
+  const std::filesystem::path folder = whole.has_parent_path() ? whole.parent_path() : ".";
+  std::error_code error;
+  for (std::filesystem::directory_iterator at(folder, error), end; !error && at != end;
+       at.increment(error)) {
+    const std::string name = at->path().filename().string();
+    const bool ours = name.size() > start.size() && name.starts_with(start) &&
+                      name.find_first_not_of("0123456789.", start.size()) == std::string::npos;
+    if (ours && unlink(at->path().c_str()) != 0 && errno != ENOENT) {
+      return FromErrno(at->path().string());
+    }
+  }
+  if (!error || error == std::errc::no_such_file_or_directory) return absl::OkStatus();
+  return absl::UnavailableError(StrCat(folder.string(), ": ", error.message()));
 }
 
 Result<Slice> MapFile(const std::string& path) {

@@ -29,6 +29,8 @@ class DurableFile {
   DurableFile& operator=(DurableFile&&) = delete;
   ~DurableFile();
   [[nodiscard]] Status Append(ByteSpan bytes);
+  // fsync of what was appended, which stays under the temporary name.
+  [[nodiscard]] Status Sync();
   // sync: fsync before the rename. Without it the rename is atomic but a power cut may lose the
   // file.
   [[nodiscard]] Status Commit(bool sync = true);
@@ -39,6 +41,10 @@ class DurableFile {
   std::string temporary_;
   UniqueFd fd_;
 };
+
+// Removes what processes that were killed left of a DurableFile of this path. Only where no other
+// process writes that path now. OK when there is nothing.
+[[nodiscard]] Status RemoveLeftovers(const std::string& path);
 
 // A file mapped read-only; `bytes` stays valid while `keep` lives.
 [[nodiscard]] Result<Slice> MapFile(const std::string& path);

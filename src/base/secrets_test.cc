@@ -60,6 +60,13 @@ TEST(Secrets, VariablesAreOverwrittenAndGone) {
 TEST(Secrets, MessagesLoseThem) {
   const std::vector<std::string> secrets = {"abcd", "x", ""};
   EXPECT_EQ(Redacted("abcdabcd fox", secrets), "…… fox");
+  const Status status =
+      WithNext(WithCode(absl::NotFoundError("no abcd"), "no-such-thing"), "look for another one");
+  const Status redacted = Redacted(status, secrets);
+  EXPECT_EQ(redacted.message(), "no …");
+  EXPECT_TRUE(absl::IsNotFound(redacted));
+  EXPECT_EQ(StableCode(redacted), "no-such-thing");
+  EXPECT_EQ(NextStep(redacted), "look for another one");
 }
 
 TEST(Secrets, AFileHoldsOne) {
