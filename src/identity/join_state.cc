@@ -42,7 +42,9 @@ Result<JoinState> Parse(std::string_view text) {
   ASSIGN_OR_RETURN(const std::string chain_pem, GetString(json, "agent_svid", kPemBytesMax));
   ASSIGN_OR_RETURN(std::vector<std::shared_ptr<X509>> chain, ParseCertificates(chain_pem));
   ASSIGN_OR_RETURN(const std::string bundle_pem, GetString(json, "bundle", kPemBytesMax));
-  ASSIGN_OR_RETURN(state.bundle.roots, ParseCertificates(bundle_pem));
+  if (!bundle_pem.empty()) {
+    ASSIGN_OR_RETURN(state.bundle.roots, ParseCertificates(bundle_pem));
+  }
   ASSIGN_OR_RETURN(state.agent,
                    MakeAgentSvid(std::move(chain), std::move(key), state.trust_domain));
   return state;

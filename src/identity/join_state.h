@@ -15,7 +15,8 @@ struct JoinState {
   std::string trust_domain;
   std::string token_hash;             // TokenHash() of the token that it came from
   std::shared_ptr<const Svid> agent;  // never null in a state that was read
-  Bundle bundle;                      // of the trust domain
+  // Of the trust domain. Empty only after an insecure bootstrap, until the server's is read.
+  Bundle bundle;
 };
 
 // SHA-256 in hex; "" for no token.

@@ -2,21 +2,22 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <exception>
 #include <map>
 #include <mutex>
 #include <optional>
 #include <thread>
 #include <utility>
 
-#include "base/fs.h"
+#include "base/bytes.h"
 #include "base/mailbox.h"
 #include "base/secrets.h"
 #include "base/text.h"
-#include "identity/bundle_json.h"
 #include "identity/certificate.h"
 #include "identity/certificate_request.h"
 #include "identity/join_plan.h"
 #include "identity/join_state.h"
+#include "identity/spiffe/join_start.h"
 #include "identity/spiffe/spire_client.h"
 #include "identity/spiffe_state.h"
 #include "openssl/crypto.h"
@@ -24,9 +25,9 @@
 namespace starling {
 namespace {
 
-constexpr unsigned kFolderMode = 0700;
 constexpr std::size_t kRootsMax = 1000;
 constexpr std::size_t kChainMax = 10;
+constexpr std::size_t kStateBytes = 16384;  // as much as a state file usually has, and more
 // SPIRE reads its entries every five seconds: a new agent has none until then.
 constexpr auto kSettling = std::chrono::seconds(10);
 
@@ -40,20 +41,6 @@ Result<NewKey> MakeNewKey() {
   return NewKey{{key.release(), &EVP_PKEY_free}, std::move(request)};
 }
 
-// PEM, or the SPIFFE bundle format (JSON).
-Result<Bundle> ReadBundleFile(const std::string& path) {
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  if (const std::size_t begin = text.find_first_not_of(" \t\r\n");
-      begin != std::string::npos && text[begin] == '{') {
-    Result<BundleDocument> document = ParseBundleJson(text);
-    if (!document.ok()) return Annotate(document.status(), path);
-    return std::move(document->bundle);
-  }
-  Result<std::vector<std::shared_ptr<X509>>> roots = ParseCertificates(text);
-  if (!roots.ok()) return Annotate(roots.status(), path);
-  return Bundle{*std::move(roots)};
-}
-
 // Whether a peer with this bundle would believe the chain.
 Status Vouched(const std::vector<std::shared_ptr<X509>>& certificates,
                const std::string& trust_domain, const Bundle& bundle, UtcTime now) {
@@ -63,16 +50,17 @@ Status Vouched(const std::vector<std::shared_ptr<X509>>& certificates,
   return VerifyPeer(chain, trusting, PeerPolicy{{}, {"*"}}, now).status();
 }
 
-// An agent as the server issued it, checked as a peer would: it must be good for its connections.
-Result<std::shared_ptr<const Svid>> CheckedAgent(const std::string& chain_der, NewKey key,
-                                                 const std::string& trust_domain,
-                                                 const Bundle& bundle, UtcTime now) {
+Result<std::shared_ptr<const Svid>> ReadAgent(const std::string& chain_der, const NewKey& key,
+                                              const std::string& trust_domain) {
   ASSIGN_OR_RETURN(std::vector<std::shared_ptr<X509>> certificates,
                    ParseCertificatesDer(chain_der, kChainMax));
-  ASSIGN_OR_RETURN(std::shared_ptr<const Svid> agent,
-                   MakeAgentSvid(std::move(certificates), std::move(key.key), trust_domain));
-  const Status status = Vouched(agent->chain, trust_domain, bundle, now);
-  if (status.ok()) return agent;
+  return MakeAgentSvid(std::move(certificates), key.key, trust_domain);
+}
+
+// An agent as the server issued it, checked as a peer would: it must be good for its connections.
+Status CheckAgent(const JoinState& state, UtcTime now) {
+  const Status status = Vouched(state.agent->chain, state.trust_domain, state.bundle, now);
+  if (status.ok()) return status;
   // Its words name the ID, and that holds the token.
   return WithNext(WithCode(absl::UnauthenticatedError(
                                StrCat("the agent's certificate that the SPIRE server issued is ",
@@ -87,8 +75,10 @@ class JoinSource final : public LiveSource {
 
  private:
   void Run(const std::stop_token& stop);
+  void StepForever(const std::stop_token& stop);
   [[nodiscard]] Status Step(const std::stop_token& stop);
   [[nodiscard]] Status Attest(const std::stop_token& stop);
+  [[nodiscard]] Status Prove(const std::stop_token& stop);
   [[nodiscard]] Status Work(const std::stop_token& stop, UtcTime now);
   [[nodiscard]] Status TakeBundleOfFile(const std::stop_token& stop, const Status& disbelief);
   [[nodiscard]] Status Look(const std::stop_token& stop, bool agent_is_new);
@@ -113,10 +103,12 @@ class JoinSource final : public LiveSource {
   struct Attested {
     std::string chain;
     NewKey key;
+    Bundle trusted;  // by which the server was believed; empty: by nothing
   };
   std::optional<Attested> attested_;  // what the token gave, while it is not in `state_`
   std::optional<JoinState> state_;
-  UtcTime settled_;  // a new agent's entries are there
+  bool proven_ = false;  // the agent is checked, and the bundle is the server's
+  UtcTime settled_;      // a new agent's entries are there
   std::optional<JoinEntry> entry_;
   SvidFields fields_;  // of the newest certificate, without its bundle
   SpireBundle newest_;
@@ -144,7 +136,10 @@ JoinSource::JoinSource(JoinOptions options, std::optional<JoinState> state, cons
       path_(JoinStatePath(options.state_dir)),
       token_(std::move(options.token)) {
   if (!token_.empty()) secrets_.push_back(token_);
-  if (state) Adopt(*std::move(state));
+  if (state) {
+    Adopt(*std::move(state));
+    proven_ = !state_->bundle.roots.empty();
+  }
   thread_ = std::jthread([this](const std::stop_token& stop) { Run(stop); });
 }
 
@@ -167,6 +162,14 @@ void JoinSource::Save() {
 }
 
 void JoinSource::Run(const std::stop_token& stop) {
+  try {
+    StepForever(stop);
+  } catch (const std::exception& error) {
+    Fail(absl::InternalError(StrCat("the agent of this node has ended: ", error.what())));
+  }
+}
+
+void JoinSource::StepForever(const std::stop_token& stop) {
   for (int failures = 0; !stop.stop_requested();) {
     const Status status = Redacted(Step(stop), secrets_);
     if (stop.stop_requested()) return;
@@ -192,7 +195,8 @@ Duration JoinSource::Pause(const Status& status, int failures) const {
 Status JoinSource::Step(const std::stop_token& stop) {
   if (!state_) RETURN_IF_ERROR(Attest(stop));
   const UtcTime now = clock().UtcNow();
-  if (state_->agent->not_after <= now) return AgentExpired(state_->agent->not_after);
+  // A new one may only seem so, by a wrong clock: Prove() says that better.
+  if (proven_ && state_->agent->not_after <= now) return AgentExpired(state_->agent->not_after);
   Status status = Work(stop, now);
   if (StableCode(status) == "unknown-authority" && !options_.bundle_file.empty()) {
     status = TakeBundleOfFile(stop, status);
@@ -206,6 +210,7 @@ Status JoinSource::Step(const std::stop_token& stop) {
 }
 
 Status JoinSource::Work(const std::stop_token& stop, UtcTime now) {
+  if (!proven_) RETURN_IF_ERROR(Prove(stop));
   const bool renew_agent = RenewalDue(times_.agent, now);
   if (renew_agent) RETURN_IF_ERROR(RenewAgent(stop));
   return Look(stop, renew_agent);
@@ -245,35 +250,49 @@ SpireConnection JoinSource::Connection() const {
 }
 
 Status JoinSource::Attest(const std::stop_token& stop) {
-  SpireConnection connection = Connection();
-  connection.insecure = options_.insecure_bootstrap;
-  if (!connection.insecure) {
-    // Read again each time: it may be what is wrong.
-    ASSIGN_OR_RETURN(connection.trusted, ReadBundleFile(options_.bundle_file));
-  }
-  ASSIGN_OR_RETURN(const std::unique_ptr<SpireClient> client,
-                   SpireClient::Make(std::move(connection), stop));
   if (!attested_) {
+    SpireConnection connection = Connection();
+    connection.insecure = options_.insecure_bootstrap;
+    if (!connection.insecure) {
+      // Read again each time: it may be what is wrong.
+      ASSIGN_OR_RETURN(connection.trusted, ReadBundleFile(options_.bundle_file));
+    }
+    Bundle trusted = connection.trusted;
+    ASSIGN_OR_RETURN(const std::unique_ptr<SpireClient> client,
+                     SpireClient::Make(std::move(connection), stop));
     ASSIGN_OR_RETURN(NewKey key, MakeNewKey());
     ASSIGN_OR_RETURN(std::string chain, client->Attest(token_, key.request));
-    attested_ = Attested{std::move(chain), std::move(key)};
+    attested_ = Attested{std::move(chain), std::move(key), std::move(trusted)};
   }
-  // The token is spent: whatever fails from here on is tried again with what it gave.
+  // The token is spent: what it gave is kept before anything else can go wrong.
   JoinState state{.trust_domain = options_.trust_domain,
                   .token_hash = TokenHash(token_),
                   .agent = nullptr,
-                  .bundle = {}};
-  ASSIGN_OR_RETURN(const SpireBundle bundle, client->OwnBundle());
-  ASSIGN_OR_RETURN(state.bundle.roots, ParseCertificatesDer(bundle.roots, kRootsMax));
-  ASSIGN_OR_RETURN(state.agent, CheckedAgent(attested_->chain, attested_->key, state.trust_domain,
-                                             state.bundle, clock().UtcNow()));
+                  .bundle = attested_->trusted};
+  ASSIGN_OR_RETURN(state.agent, ReadAgent(attested_->chain, attested_->key, state.trust_domain));
   Adopt(std::move(state));
-  attested_.reset();
-  settled_ = clock().UtcNow() + kSettling;
-  roots_ = bundle.roots;
   Save();
+  attested_.reset();
   OPENSSL_cleanse(token_.data(), token_.size());
   token_.clear();
+  return absl::OkStatus();
+}
+
+Status JoinSource::Prove(const std::stop_token& stop) {
+  SpireConnection connection = Connection();
+  connection.insecure = options_.insecure_bootstrap && state_->bundle.roots.empty();
+  connection.agent = nullptr;
+  ASSIGN_OR_RETURN(const std::unique_ptr<SpireClient> client,
+                   SpireClient::Make(std::move(connection), stop));
+  JoinState state = *state_;
+  ASSIGN_OR_RETURN(const SpireBundle bundle, client->OwnBundle());
+  ASSIGN_OR_RETURN(state.bundle.roots, ParseCertificatesDer(bundle.roots, kRootsMax));
+  RETURN_IF_ERROR(CheckAgent(state, clock().UtcNow()));
+  Adopt(std::move(state));
+  roots_ = bundle.roots;
+  Save();
+  proven_ = true;
+  settled_ = clock().UtcNow() + kSettling;
   log().Info("identity: this node is an agent of the SPIRE server {}:{}, until {}",
              options_.server_host, options_.server_port, FormatUtc(state_->agent->not_after));
   return absl::OkStatus();
@@ -282,13 +301,13 @@ Status JoinSource::Attest(const std::stop_token& stop) {
 Status JoinSource::RenewAgent(const std::stop_token& stop) {
   ASSIGN_OR_RETURN(const std::unique_ptr<SpireClient> client,
                    SpireClient::Make(Connection(), stop));
-  ASSIGN_OR_RETURN(NewKey key, MakeNewKey());
+  ASSIGN_OR_RETURN(const NewKey key, MakeNewKey());
   ASSIGN_OR_RETURN(const std::string chain, client->RenewAgent(key.request));
   JoinState state = *state_;
   ASSIGN_OR_RETURN(const SpireBundle bundle, client->OwnBundle());
   ASSIGN_OR_RETURN(state.bundle.roots, ParseCertificatesDer(bundle.roots, kRootsMax));
-  ASSIGN_OR_RETURN(state.agent, CheckedAgent(chain, std::move(key), state.trust_domain,
-                                             state.bundle, clock().UtcNow()));
+  ASSIGN_OR_RETURN(state.agent, ReadAgent(chain, key, state.trust_domain));
+  RETURN_IF_ERROR(CheckAgent(state, clock().UtcNow()));
   Adopt(std::move(state));
   roots_ = bundle.roots;
   // Before its first use: from then on the server takes the old one no more.
@@ -417,56 +436,11 @@ void JoinSource::SaveBundle(const std::string& roots_der) {
   Save();
 }
 
-Status CheckOptions(const JoinOptions& options) {
-  if (options.server_host.empty() || options.server_port == 0) {
-    return WithNext(absl::InvalidArgumentError("the address of the SPIRE server is missing"),
-                    "give --server-address HOST and --server-port PORT");
-  }
-  const Result<SpiffeId> id = SpiffeId::Parse(StrCat("spiffe://", options.trust_domain));
-  if (!id.ok() || !id->path().empty()) {
-    return WithNext(absl::InvalidArgumentError("the trust domain of the SPIRE server is missing "
-                                               "or none"),
-                    "give its name, as in --spire-trust-domain example.org");
-  }
-  if (options.state_dir.empty()) {
-    return WithNext(absl::InvalidArgumentError("a join token needs a state directory, since it is "
-                                               "good only once"),
-                    "name one that outlives this process");
-  }
-  return absl::OkStatus();
-}
-
-// Found out before a token is spent on an agent that cannot be kept.
-Status CheckWritable(const std::string& state_dir) {
-  RETURN_IF_ERROR(MakeDirectories(state_dir, kFolderMode));
-  // Dropped without Commit(): it leaves nothing behind.
-  return DurableFile::Create(StrCat(state_dir, "/spire-agent.try"), 0600).status();
-}
-
-Status CheckBootstrap(const JoinOptions& options, const Log& log) {
-  if (options.insecure_bootstrap) {
-    log.Warning(
-        "identity: insecure bootstrap: whoever answers at {}:{} is believed and gets the join "
-        "token. Next: give the bundle of the SPIRE server instead (spire-server bundle show)",
-        options.server_host, options.server_port);
-    return absl::OkStatus();
-  }
-  const std::string next =
-      "give the CAs of the SPIRE server as a file (spire-server bundle show > FILE)";
-  if (options.bundle_file.empty()) {
-    return WithNext(WithCode(absl::InvalidArgumentError(
-                                 "nothing tells by what the SPIRE server is to be believed"),
-                             "no-bootstrap-bundle"),
-                    StrCat(next, "; --insecure-bootstrap believes whoever answers"));
-  }
-  return WithNext(ReadBundleFile(options.bundle_file).status(), next);
-}
-
 }  // namespace
 
 Result<std::unique_ptr<LiveSource>> StartJoinSource(JoinOptions options, const Clock& clock,
                                                     Log log) {
-  RETURN_IF_ERROR(CheckOptions(options));
+  RETURN_IF_ERROR(CheckJoinOptions(options));
   const std::string path = JoinStatePath(options.state_dir);
   Result<JoinState> kept = ReadJoinState(path);
   ASSIGN_OR_RETURN(const JoinStart start, DecideJoinStart({.state = kept,
@@ -474,8 +448,16 @@ Result<std::unique_ptr<LiveSource>> StartJoinSource(JoinOptions options, const C
                                                            .trust_domain = options.trust_domain,
                                                            .token_hash = TokenHash(options.token),
                                                            .now = clock.UtcNow()}));
-  RETURN_IF_ERROR(CheckWritable(options.state_dir));
+  // Found out before a token is spent on an agent that cannot be kept.
+  RETURN_IF_ERROR(
+      PrepareStateDirectory(options.state_dir, start == JoinStart::kAttest ? kStateBytes : 0));
   if (start == JoinStart::kResume) {
+    if (kept->bundle.roots.empty()) {  // It ended between an insecure bootstrap and its bundle.
+      RETURN_IF_ERROR(CheckBootstrap(options, log));
+      if (!options.insecure_bootstrap) {
+        ASSIGN_OR_RETURN(kept->bundle, ReadBundleFile(options.bundle_file));
+      }
+    }
     return std::unique_ptr<LiveSource>(
         new JoinSource(std::move(options), *std::move(kept), clock, std::move(log)));
   }

@@ -1,7 +1,11 @@
 // What a join source must come back from by itself, or say once.
+#include <sys/resource.h>
+
+#include <csignal>
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "identity/certificate.h"
@@ -135,6 +139,71 @@ TEST_F(JoinSourceFaultsTest, WhatIsLeftOutIsSaidOnce) {
   StartAndAwait(Options());
   ASSERT_TRUE(LooksCome(3));
   EXPECT_EQ(Logged("federated bundle b"), 1);
+}
+
+TEST_F(JoinSourceFaultsTest, WhatATokenGaveIsKeptBeforeAnythingElseIsAsked) {
+  for (const bool insecure : {false, true}) {
+    JoinOptions options = Options(insecure ? "another-token" : testing::kToken);
+    options.insecure_bootstrap = insecure;
+    options.state_dir = scratch_.File(insecure ? "insecure" : "pinned");
+    if (insecure) options.bundle_file.clear();
+    World([&](FakeSpireWorld& world) {
+      world.tokens.insert("another-token");
+      world.attestations = 0;
+      world.bundles_to_lose = 1'000'000;
+    });
+    Start(options);
+    const std::string path = JoinStatePath(options.state_dir);
+    ASSERT_TRUE(Comes([&] { return ReadJoinState(path).ok(); }));
+    source_.reset();  // As if it were killed.
+    World([](FakeSpireWorld& world) { world.bundles_to_lose = 0; });
+    options.token.clear();
+    if (insecure) {
+      options.insecure_bootstrap = false;
+      EXPECT_EQ(StableCode(StartAndFail(options)), "no-bootstrap-bundle");
+      options.insecure_bootstrap = true;
+    }
+    StartAndAwait(options);
+    EXPECT_EQ(World([](FakeSpireWorld& w) { return w.attestations; }), 1);
+    EXPECT_FALSE(ReadJoinState(path)->bundle.roots.empty());
+  }
+}
+
+TEST_F(JoinSourceFaultsTest, ATokenIsNotSpentWhereItsAgentHasNoRoom) {
+  const auto before = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit whole{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &whole), 0);
+  const rlimit little{.rlim_cur = 8192, .rlim_max = whole.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &little), 0);
+  const auto source = StartJoinSource(Options(), clock_, log_);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &whole), 0);
+  std::signal(SIGXFSZ, before);
+  ASSERT_FALSE(source.ok());
+  EXPECT_THAT(std::string(source.status().message()), HasSubstr(scratch_.File("state")));
+  EXPECT_EQ(World([](FakeSpireWorld& w) { return w.attestations; }), 0);
+  EXPECT_TRUE(std::filesystem::is_empty(scratch_.File("state")));
+}
+
+TEST_F(JoinSourceFaultsTest, WhatAKilledProcessLeftIsRemoved) {
+  const std::string path = JoinStatePath(scratch_.File("state"));
+  const std::vector<std::string> left = {path + ".tmp1.0", path + ".tmp77.12",
+                                         scratch_.File("state/spire-agent.try.tmp1.1")};
+  const std::string other = path + ".tmpl";
+  ASSERT_TRUE(MakeDirectories(scratch_.File("state")).ok());
+  for (const std::string& file : left) ASSERT_TRUE(WriteFileDurably(file, "key").ok());
+  ASSERT_TRUE(WriteFileDurably(other, "of somebody else").ok());
+  StartAndAwait(Options());
+  for (const std::string& file : left) EXPECT_FALSE(std::filesystem::exists(file)) << file;
+  EXPECT_TRUE(std::filesystem::exists(other));
+}
+
+TEST_F(JoinSourceFaultsTest, AnExceptionEndsItWithAnErrorAndNotTheProcess) {
+  World([](FakeSpireWorld& world) { world.svid_life = seconds(4); });
+  StartAndAwait(Options());
+  clock_.ThrowOnce();
+  ASSERT_TRUE(Comes([&] { return absl::IsInternal(Trouble()); }));
+  EXPECT_THAT(std::string(Trouble().message()), HasSubstr("no clock"));
+  EXPECT_NE(State()->svid, nullptr);
 }
 
 TEST_F(JoinSourceFaultsTest, NoPartOfATokenIsRepeatedWhereTheServersWordsAreCut) {
