@@ -198,7 +198,9 @@ TEST_P(RefusalTable, AsAClient) {
     return;
   }
   ASSERT_FALSE(response.ok());
-  EXPECT_EQ(StableCode(response.status()), "refused-by-peer") << response.status();
+  // An expired certificate of its own it knows itself, and blames nobody for the refusal.
+  const std::string read = row.code == "expired" ? "no-identity" : "refused-by-peer";
+  EXPECT_EQ(StableCode(response.status()), read) << response.status();
   EXPECT_EQ(AwaitRefused(row.code), 1U);
   EXPECT_EQ(server_->counters().requests, 0U);
   EXPECT_THAT(Metrics(),

@@ -78,6 +78,7 @@ struct Stream::Impl {
   // Waits as `ssl_error` asks for, or says what it means.
   Status AfterFailedCall(int ssl_error);
   Status ConnectionFailure(bool is_end, int error);
+  [[nodiscard]] Status RefusedByPeer(const std::string& what) const;
   [[nodiscard]] Status Wait(short events);
   void SetEnd();
   [[nodiscard]] bool expired() const { return ends && handshake.clock->UtcNow() >= *ends; }
@@ -159,14 +160,26 @@ Status Stream::Impl::TooOld() {
       "ask again on a new connection; if that fails, are certificates renewed in time?");
 }
 
+// With an expired certificate no peer is to blame for refusing it: we have no identity, rather. It
+// is shown all the same, so that the other side can name who cannot get in.
+Status Stream::Impl::RefusedByPeer(const std::string& what) const {
+  const Svid* const own = handshake.state == nullptr ? nullptr : handshake.state->svid.get();
+  if (is_client && own != nullptr && own->not_after <= handshake.clock->UtcNow()) {
+    return WithNext(
+        WithStable("no-identity", StrCat("the certificate of this node has expired, at ",
+                                         FormatUtc(own->not_after), ": ", what)),
+        "have a new certificate issued; is the clock right?");
+  }
+  return WithStable("refused-by-peer", StrCat(what, " (see its log)"));
+}
+
 Status Stream::Impl::ConnectionFailure(bool is_end, int error) {
   if (stopped) return absl::CancelledError("stopped");
   if (shut) return absl::CancelledError("shut down");
   if (ssl && is_client && !heard) {
-    return WithStable(
-        "refused-by-peer",
+    return RefusedByPeer(
         "the peer closed the connection during or right after the handshake: it probably "
-        "refused our certificate (see its log)");
+        "refused our certificate");
   }
   if (is_end) return absl::UnavailableError("the peer closed the connection");
   return absl::UnavailableError(StrCat("the connection broke: ", ErrnoText(error)));
@@ -190,8 +203,7 @@ Status Stream::Impl::AfterFailedCall(int ssl_error) {
   broken = true;
   const TlsTrouble trouble = TakeTrouble();
   if (trouble.is_alert() && !stopped && !shut) {
-    return WithStable("refused-by-peer",
-                      StrCat("the peer refused us: ", trouble.text, " (see its log)"));
+    return RefusedByPeer(StrCat("the peer refused us: ", trouble.text));
   }
   if (!trouble.is_end() && !stopped && !shut)
     return absl::UnavailableError(StrCat("TLS: ", trouble.text));
@@ -258,8 +270,7 @@ Status Stream::Impl::HandshakeFailure(int ssl_error) {
                       "certificate now (see its log)");
   }
   if (trouble.is_alert()) {
-    return WithStable("refused-by-peer",
-                      StrCat("the peer refused our handshake: ", trouble.text, " (see its log)"));
+    return RefusedByPeer(StrCat("the peer refused our handshake: ", trouble.text));
   }
   if (stopped) return absl::CancelledError("stopped");
   if (!trouble.is_end()) return WithStable("handshake-broken", StrCat("TLS: ", trouble.text));

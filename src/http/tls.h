@@ -41,7 +41,8 @@ class TlsContext {
 class Stream {
  public:
   // Host names are resolved here. When we refuse the server, the error is VerifyPeer's, with its
-  // code in the text; no-identity: we have no certificate; peer-no-identity: it has none. `idle`:
+  // code in the text; no-identity: we have no certificate, or
+  // one that has expired and was refused; peer-no-identity: it has none. `idle`:
   // the longest silence of any later read or write.
   static Result<std::unique_ptr<Stream>> Connect(const std::string& host, std::uint16_t port,
                                                  TlsContext& tls, Duration connect_timeout,

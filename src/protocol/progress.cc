@@ -77,7 +77,7 @@ ProbeAnswer ProbeAnswerOf(const Result<Json>& answer) {
   if (!answer.ok()) {
     Trouble trouble = TroubleOf(answer.status());
     return {std::nullopt, std::move(trouble.what), std::move(trouble.next),
-            absl::IsNotFound(answer.status())};
+            absl::IsNotFound(answer.status()), StableCode(answer.status()) == "no-identity"};
   }
   Result<Progress> progress = ParseProgress(*answer);
   if (!progress.ok())

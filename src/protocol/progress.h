@@ -60,6 +60,8 @@ struct ProbeAnswer {
   // It failed, but a node of ours answers there and knows of no such enrolment: it has lost its
   // disk, or has not read yet that it is enrolled.
   bool unenrolled = false;
+  // It failed for want of a certificate of who asked: that says nothing of the node.
+  bool own_fault = false;
   [[nodiscard]] bool answered() const { return progress.has_value(); }
 };
 

@@ -62,6 +62,13 @@ TEST(ProgressTest, ATransportsErrorIsAFailedProbeWithTheNextStep) {
   EXPECT_THAT(answer.next, HasSubstr("open its port"));
 }
 
+TEST(ProgressTest, ForWantOfAnIdentityOfItsOwnNothingIsSaidOfTheNode) {
+  EXPECT_TRUE(
+      ProbeAnswerOf(WithCode(absl::UnavailableError("it has expired"), "no-identity")).own_fault);
+  EXPECT_FALSE(
+      ProbeAnswerOf(WithCode(absl::UnavailableError("it has none"), "peer-no-identity")).own_fault);
+}
+
 TEST(ProgressTest, AClockThatIsOffIsATroubleOfThatNode) {
   const UtcTime now = FromUnixMs(1'700'000'000'000);
   Progress progress = Merging();

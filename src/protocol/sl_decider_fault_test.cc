@@ -84,6 +84,19 @@ TEST(SlVotes, WhoAnswersHasMoreTime) {
   EXPECT_EQ(t.sl.wake_at(), t.sl.now + 5s);
 }
 
+TEST(SlVotes, WithoutAnIdentityOfItsOwnANodeNamesNobody) {
+  InMerge t;
+  ASSERT_EQ(t.sl.Merged("m0"), "keep r0 m0\nappend round-merged r0 m0");
+  ASSERT_EQ(t.sl.Ledger(), "");
+  for (int look = 0; look < 10; ++look) {
+    t.sl.now += 5s;
+    t.sl.probes.clear();
+    ASSERT_EQ(t.sl.Time(), "probe b\nprobe c\nprobe d") << look;
+    for (int i = 0; i < 3; ++i)
+      EXPECT_EQ(t.sl.CannotProbe(t.sl.probes[static_cast<std::size_t>(i)]), "") << look;
+  }
+}
+
 TEST(SlVotes, WhoAnswersAndDoesNothingIsNamedInTheEnd) {
   InMerge t;
   ASSERT_EQ(t.sl.Merged("m0"), "keep r0 m0\nappend round-merged r0 m0");

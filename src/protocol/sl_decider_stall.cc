@@ -88,7 +88,9 @@ std::vector<SlEffect> SlDecider::OnProbe(ProbeId id, const ProbeAnswer& answer,
                                          const LedgerState& state, Instant now) {
   if (votes_) {
     const auto asked = votes_->asked.find(id);
-    if (asked != votes_->asked.end()) {
+    if (asked != votes_->asked.end() && answer.own_fault) {
+      votes_->asked.erase(asked);
+    } else if (asked != votes_->asked.end()) {
       VoteWatch::Standstill& still = votes_->still[asked->second];
       if (answer.answered() && answer.progress->done_bytes != still.done_bytes)
         still = {answer.progress->done_bytes, 0};

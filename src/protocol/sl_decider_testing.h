@@ -123,6 +123,10 @@ class Sl {
     if (answers) answer.progress = Progress{.done_bytes = done_bytes};
     return Do(decider_.OnProbe(probe.id, answer, state(), now));
   }
+  // The probe failed for want of an identity of this node.
+  std::string CannotProbe(const Probe& probe) {
+    return Do(decider_.OnProbe(probe.id, {.why = "", .own_fault = true}, state(), now));
+  }
   [[nodiscard]] std::optional<Progress> Tells() const {
     return decider_.ProgressNow(story_.contract().instance, state(), now);
   }

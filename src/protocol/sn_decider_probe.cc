@@ -19,6 +19,7 @@ constexpr std::size_t kTroublesTold = 20;  // of one training
 void SnDecider::Heard(NodeView& view, const ProbeAnswer& answer, Instant now) {
   view.asked_id.reset();
   view.heard = now;
+  if (answer.own_fault) return;  // Nothing is known that was not known before.
   view.progress = answer.progress;
   if (!answer.answered() || answer.progress->troubles.empty())
     view.troubled_since.reset();

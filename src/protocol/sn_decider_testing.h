@@ -89,6 +89,7 @@ class Sn {
   Instant now{};
   std::set<std::string> dead;
   std::set<std::string> unenrolled;          // they answer, but know of no enrolment
+  bool no_identity = false;                  // this SN reaches nobody
   std::map<std::string, Progress> progress;  // of those that answer; others tell nothing
   std::vector<std::string> notices;
   std::size_t probes = 0;
@@ -102,6 +103,10 @@ class Sn {
         continue;
       }
       any = true;
+      if (no_identity) {
+        decider.OnProbe(probe.id, {.why = "this node has no certificate", .own_fault = true}, now);
+        continue;
+      }
       if (unenrolled.contains(probe.node.value())) {
         decider.OnProbe(probe.id, {std::nullopt, "not enrolled", "", true}, now);
         continue;

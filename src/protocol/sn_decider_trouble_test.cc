@@ -37,6 +37,22 @@ TEST(SnTroubles, WhatANodeTellsOfItselfIsPassedOn) {
   EXPECT_EQ(TroublesOf(s), std::vector<std::string>{});
 }
 
+TEST(SnTroubles, WithoutAnIdentityOfItsOwnAnSnBlamesNobody) {
+  Sn s({"a", "b"}, Quorum(2));
+  s.no_identity = true;
+  s.CheckIn("a");
+  EXPECT_EQ(s.Within(150s), "");  // Nobody is away.
+  EXPECT_EQ(TroublesOf(s), std::vector<std::string>{});
+  s.CheckIn("b");
+  EXPECT_EQ(s.Within(5s), "close r0 a0");
+  s.Seal({"a", "b"}, "m0");
+  s.CheckIn("a");
+  s.CheckIn("b");
+  ASSERT_EQ(s.Within(5s), "close r1 a0");
+  ASSERT_EQ(s.story.Stall("b", {"a"}), "");  // The one word, not a probe that failed.
+  EXPECT_EQ(s.Within(5s), "reopen r1 a0 without a");
+}
+
 TEST(SnTroubles, NobodyNeedsToWaitForANodeToHearOfItsTrouble) {
   Sn s({"a", "b"}, Quorum(2));
   ASSERT_EQ(s.Within(1s), "");
