@@ -107,8 +107,15 @@ void NodeLoop::UpdateReadiness(Instant now) {
         "waiting for the training program to open its session; next: it does so by the swarm "
         "callback of its framework, or it is not there yet";
   say("program", program);
-  for (const std::string component : {"disk", "identity", "clock"})
-    say(component, TroubleText(component, now));
+  for (const std::string component : {"disk", "clock"}) say(component, TroubleText(component, now));
+  // A source that is away is named, and no reason to be left out while the certificate is good.
+  const IdentityHealth identity = LookAtIdentity(parts_.deps.identity, parts_.deps.clock.UtcNow());
+  const std::string line = IdentityLine(identity);
+  constexpr std::string_view kReady = "ready, ";
+  if (identity.usable && line.starts_with(kReady))
+    health.SetReady("identity", line.substr(kReady.size()));
+  else
+    health.SetWaiting("identity", line);
   // To wait for others is no fault of this node.
   const std::string waiting = program_waits_ || answered_over_ ? WaitText(now) : "";
   health.SetReady("training", waiting);
