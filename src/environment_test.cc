@@ -285,6 +285,15 @@ TEST(Identity, IsAJoinTokenInHpesWords) {
             "no-identity");
 }
 
+TEST(Identity, AnOperatorHasNoneByAJoinToken) {
+  const Result<IdentityConfig> config =
+      IdentityFrom(Gathered(Role::kOperator, {{"SPIRE_SERVER_IP", "h"}, {"SPIRE_JOIN_TOKEN", "t"}},
+                            {{"socket-path", "/s"}}),
+                   Role::kOperator);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_TRUE(std::holds_alternative<WorkloadOptions>(config->source));
+}
+
 TEST(Identity, ASocketWinsOverAServerWithoutAToken) {
   const auto source = [](EnvironmentMap environment, const Flags& flags) {
     environment.emplace("SPIRE_SERVER_IP", "h");

@@ -71,12 +71,14 @@ Result<IdentityConfig> IdentityFrom(const Settings& settings, Role role) {
     return std::ranges::any_of(names, [&](std::string_view name) { return settings.Given(name); });
   };
   // A server alone is enough once a token is spent, but it says less than a socket does.
-  const bool joins = any_given({"join-token", "join-token-file"}) ||
-                     (settings.Given("server-address") && !settings.Given("socket-path"));
+  // Operators have no such settings.
+  const bool joins = role != Role::kOperator &&
+                     (any_given({"join-token", "join-token-file"}) ||
+                      (settings.Given("server-address") && !settings.Given("socket-path")));
   IdentityConfig config;
   if (any_given({"cert", "key", "cacert", "capath"})) {
     ASSIGN_OR_RETURN(config.source, FilesFrom(settings));
-  } else if (role != Role::kOperator && joins) {
+  } else if (joins) {
     ASSIGN_OR_RETURN(JoinOptions join, JoinFrom(settings));
     join.choice = std::move(choice);
     config.source = std::move(join);
