@@ -70,12 +70,12 @@ std::vector<std::shared_ptr<X509>> CertificatesOf(const std::uint8_t* data, std:
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static const IdentityState state = MakeState();
+  static const IdentityState kState = MakeState();
   const std::vector<std::shared_ptr<X509>> certificates = CertificatesOf(data, size);
   std::vector<X509*> chain;
   for (const auto& certificate : certificates) chain.push_back(certificate.get());
   const starling::Result<starling::SpiffeId> id =
-      starling::VerifyPeer(chain, state, {{}, {"*/sl"}}, kNow);
+      starling::VerifyPeer(chain, kState, {{}, {"*/sl"}}, kNow);
   CHECK(ERR_peek_error() == 0);  // or the next call into TLS would report it
   if (!id.ok()) {
     CHECK(!starling::StableCode(id.status()).empty());
@@ -83,7 +83,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   const X509& leaf = *certificates.front();
   CHECK(starling::SpiffeIdOf(leaf).value() == *id);
-  CHECK(state.bundles.contains(std::string(id->trust_domain())));
+  CHECK(kState.bundles.contains(std::string(id->trust_domain())));
   CHECK(id->path().ends_with("/sl"));
   CHECK(!starling::IsCa(leaf));
   CHECK(starling::NotBefore(leaf) <= kNow && kNow < starling::NotAfter(leaf));

@@ -96,14 +96,15 @@ Status LiveSource::AwaitIdentity(Duration span, const std::stop_token& stop) con
 
 void LiveSource::Publish(std::shared_ptr<const IdentityState> state, const Status& trouble) {
   CHECK(state != nullptr);
-  std::shared_ptr<const IdentityState> before;
+  std::shared_ptr<const IdentityState> before, now;
   bool recovered = false, troubled = false;
   {
     const std::scoped_lock lock(mutex_);
-    before = std::exchange(state_, state);
+    before = std::exchange(state_, std::move(state));
+    now = state_;
     ++report_.updates;
-    if (state->svid != nullptr && !SameLeaf(*before, *state)) ++report_.rotations;
-    if (!SameBundles(*before, *state)) ++report_.bundle_changes;
+    if (now->svid != nullptr && !SameLeaf(*before, *now)) ++report_.rotations;
+    if (!SameBundles(*before, *now)) ++report_.bundle_changes;
     recovered = !report_.trouble.ok() && trouble.ok();
     troubled = !trouble.ok() && report_.trouble != trouble;
     if (report_.trouble.ok() && !trouble.ok()) report_.trouble_since = clock_.UtcNow();
@@ -112,7 +113,7 @@ void LiveSource::Publish(std::shared_ptr<const IdentityState> state, const Statu
   }
   if (troubled) log_.Warning("{}", ErrorLine(trouble, "identity"));
   if (recovered) log_.Info("identity: {} answers again", report_.source);
-  LogChanges(*before, *state);
+  LogChanges(*before, *now);
 }
 
 void LiveSource::LogChanges(const IdentityState& before, const IdentityState& now) {

@@ -114,7 +114,7 @@ class AgentService final : public api::agent::v1::Agent::Service {
     api::agent::v1::AttestAgentRequest request;
     api::agent::v1::AttestAgentResponse response;
     if (!stream->Read(&request)) return {grpc::StatusCode::INVALID_ARGUMENT, "no request"};
-    const grpc::Status status =
+    grpc::Status status =
         world_.With([&](FakeSpireWorld& world) { return Attest(world, request, &response); });
     if (status.ok()) stream->Write(response);
     return status;
@@ -153,9 +153,8 @@ class AgentService final : public api::agent::v1::Agent::Service {
                      token, ")")};
     }
     const std::string id = StrCat("spiffe://", trust_domain_, "/spire/agent/join_token/", token);
-    const grpc::Status status =
-        IssueFor(*world.signer, id, request.params().params().csr(), world.agent_life,
-                 response->mutable_result()->mutable_svid());
+    grpc::Status status = IssueFor(*world.signer, id, request.params().params().csr(),
+                                   world.agent_life, response->mutable_result()->mutable_svid());
     if (status.ok()) {
       world.agents[id] = {.active = response->result().svid().cert_chain(0), .renewed = {}};
     }

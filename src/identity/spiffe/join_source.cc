@@ -59,7 +59,7 @@ Result<std::shared_ptr<const Svid>> ReadAgent(const std::string& chain_der, cons
 
 // An agent as the server issued it, checked as a peer would: it must be good for its connections.
 Status CheckAgent(const JoinState& state, UtcTime now) {
-  const Status status = Vouched(state.agent->chain, state.trust_domain, state.bundle, now);
+  Status status = Vouched(state.agent->chain, state.trust_domain, state.bundle, now);
   if (status.ok()) return status;
   // Its words name the ID, and that holds the token.
   return WithNext(WithCode(absl::UnauthenticatedError(
