@@ -45,13 +45,17 @@ IdentityHealth LookAtIdentity(const SvidSource& source, UtcTime now) {
   return health;
 }
 
+std::string IdentityWords(const IdentityHealth& health) {
+  std::string words;
+  if (health.usable) words = StrCat("valid until ", FormatUtc(health.until));
+  if (health.trouble.empty()) return words;
+  StrAppend(&words, words.empty() ? "" : "; ", health.trouble);
+  if (health.since != UtcTime{}) StrAppend(&words, ", since ", FormatUtc(health.since));
+  return StrCat(words, "; next: ", health.next);
+}
+
 std::string IdentityLine(const IdentityHealth& health) {
-  std::string line;
-  if (health.usable) line = StrCat("ready, valid until ", FormatUtc(health.until));
-  if (health.trouble.empty()) return line;
-  StrAppend(&line, line.empty() ? "" : "; ", health.trouble);
-  if (health.since != UtcTime{}) StrAppend(&line, ", since ", FormatUtc(health.since));
-  return StrCat(line, "; next: ", health.next);
+  return StrCat(health.usable ? "ready, " : "", IdentityWords(health));
 }
 
 Status WaitForIdentity(const SvidSource& source, Duration limit, const Clock& clock, const Log& log,

@@ -23,6 +23,8 @@ struct IdentityHealth {
 [[nodiscard]] IdentityHealth LookAtIdentity(const SvidSource& source, UtcTime now);
 // "ready, valid until …", with the trouble behind it where there is one, or what is wrong.
 [[nodiscard]] std::string IdentityLine(const IdentityHealth& health);
+// The same without "ready, ", for pages that write it themselves.
+[[nodiscard]] std::string IdentityWords(const IdentityHealth& health);
 
 // Waits for the first certificate, `limit` at most, and says every 5 s in the log what it waits
 // for. Errors as AwaitIdentity().

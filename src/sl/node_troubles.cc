@@ -110,12 +110,10 @@ void NodeLoop::UpdateReadiness(Instant now) {
   for (const std::string component : {"disk", "clock"}) say(component, TroubleText(component, now));
   // A source that is away is named, and no reason to be left out while the certificate is good.
   const IdentityHealth identity = LookAtIdentity(parts_.deps.identity, parts_.deps.clock.UtcNow());
-  const std::string line = IdentityLine(identity);
-  constexpr std::string_view kReady = "ready, ";
-  if (identity.usable && line.starts_with(kReady))
-    health.SetReady("identity", line.substr(kReady.size()));
+  if (identity.usable)
+    health.SetReady("identity", IdentityWords(identity));
   else
-    health.SetWaiting("identity", line);
+    health.SetWaiting("identity", IdentityWords(identity));
   // To wait for others is no fault of this node.
   const std::string waiting = program_waits_ || answered_over_ ? WaitText(now) : "";
   health.SetReady("training", waiting);
