@@ -2,9 +2,7 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -14,26 +12,13 @@
 #include "base/text.h"
 #include "gmock/gmock.h"
 #include "identity/join_state.h"
+#include "identity/spiffe/comes_testing.h"
 #include "identity/spiffe/fake_spire_testing.h"
 #include "identity/spiffe/join_source.h"
 
 namespace starling::testing {
 
-inline constexpr Duration kHanging = std::chrono::seconds(60);
 inline const std::string kToken = "0b1e5c1a-token-of-this-test";
-
-// Whether it comes true before a test must be taken to hang.
-template <typename Condition>
-bool Comes(const Condition& condition) {
-  std::mutex mutex;
-  std::condition_variable never;
-  std::unique_lock lock(mutex);
-  for (Duration waited{}; waited < kHanging; waited += std::chrono::milliseconds(10)) {
-    if (condition()) return true;
-    never.wait_for(lock, std::chrono::milliseconds(10));
-  }
-  return condition();
-}
 
 // The wall clock of this machine, set wrong by some amount. Any thread.
 class ShiftedClock final : public Clock {

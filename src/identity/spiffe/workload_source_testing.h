@@ -1,37 +1,24 @@
 // What the tests of the Workload API's source have in common. One thread.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 
 #include "base/scratch_testing.h"
 #include "gtest/gtest.h"
 #include "identity/certificate_testing.h"
+#include "identity/spiffe/comes_testing.h"
 #include "identity/spiffe/workload_source.h"
 #include "identity/spiffe/workload_testing.h"
 
 namespace starling {
 
-inline constexpr Duration kHanging = std::chrono::seconds(60);
+using testing::Comes;
+using testing::kHanging;
 
 #define EXPECT_HAS(text, part) EXPECT_NE(std::string(text).find(part), std::string::npos) << (text)
-
-// Whether it comes true, by default before a test must be taken to hang.
-template <typename Condition>
-bool Comes(const Condition& condition, Duration limit = kHanging) {
-  std::mutex mutex;
-  std::condition_variable never;
-  std::unique_lock lock(mutex);
-  for (Duration waited{}; waited < limit; waited += std::chrono::milliseconds(5)) {
-    if (condition()) return true;
-    never.wait_for(lock, std::chrono::milliseconds(5));
-  }
-  return condition();
-}
 
 class WorkloadSourceTest : public ::testing::Test {
  protected:
