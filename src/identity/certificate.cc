@@ -259,6 +259,20 @@ Result<std::shared_ptr<EVP_PKEY>> ParseKeyDer(std::string_view der) {
   return key;
 }
 
+bool KeyBelongs(const X509& certificate, const EVP_PKEY& key) {
+  if (X509_check_private_key(&certificate, &key) == 1) return true;
+  static_cast<void>(TakeOpenSslErrors());
+  return false;
+}
+
+void SetLife(Svid& svid) {
+  svid.not_before = NotBefore(*svid.chain.front());
+  svid.not_after = NotAfter(*svid.chain.front());
+  for (const auto& certificate : svid.chain) {
+    svid.not_after = std::min(svid.not_after, NotAfter(*certificate));
+  }
+}
+
 std::vector<std::string> UriNames(const X509& certificate) {
   std::vector<std::string> uris;
   const NamesPtr names(static_cast<GENERAL_NAMES*>(

@@ -52,6 +52,18 @@ struct Issuer {
 // A private key of any type that OpenSSL reads; an encrypted one is refused.
 [[nodiscard]] Result<std::shared_ptr<EVP_PKEY>> ParseKey(std::string_view pem);
 
+// How much is taken from others: certificates of a chain, CA certificates of one bundle.
+inline constexpr std::size_t kChainMax = 10;
+inline constexpr std::size_t kRootsMax = 1000;
+
+[[nodiscard]] bool KeyBelongs(const X509& certificate, const EVP_PKEY& key);
+// Sets when it is valid from its chain: from the leaf's beginning to the earliest end.
+void SetLife(Svid& svid);
+// What a peer that believes `state` makes of a chain of our own (leaf first), in whatever role: as
+// VerifyPeer().
+[[nodiscard]] Status VerifyOwnChain(const std::vector<std::shared_ptr<X509>>& chain,
+                                    const IdentityState& state, UtcTime at);
+
 // The URI names in the subject's alternative names, in order; unreadable ones as "".
 [[nodiscard]] std::vector<std::string> UriNames(const X509& certificate);
 // Those of them that are SPIFFE IDs or would be: they begin with spiffe:, in whatever case.

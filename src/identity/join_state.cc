@@ -91,17 +91,12 @@ Result<std::shared_ptr<const Svid>> MakeAgentSvid(std::vector<std::shared_ptr<X5
     return absl::InvalidArgumentError(
         StrCat("the agent's certificate is not one of an agent of ", trust_domain));
   }
-  if (X509_check_private_key(chain.front().get(), key.get()) != 1) {
-    static_cast<void>(TakeOpenSslErrors());
+  if (!KeyBelongs(*chain.front(), *key)) {
     return absl::InvalidArgumentError("the agent's key does not belong to its certificate");
-  }
-  svid->not_before = NotBefore(*chain.front());
-  svid->not_after = NotAfter(*chain.front());
-  for (const auto& certificate : chain) {
-    svid->not_after = std::min(svid->not_after, NotAfter(*certificate));
   }
   svid->chain = std::move(chain);
   svid->key = std::move(key);
+  SetLife(*svid);
   return std::shared_ptr<const Svid>(std::move(svid));
 }
 

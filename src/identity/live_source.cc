@@ -116,6 +116,17 @@ void LiveSource::Publish(std::shared_ptr<const IdentityState> state, const Statu
   LogChanges(*before, *now);
 }
 
+void LiveSource::Withdraw(const Status& why) {
+  const std::shared_ptr<const IdentityState> held = Current();
+  if (held->svid == nullptr) {
+    if (!why.ok()) SetTrouble(why);
+    return;
+  }
+  auto without = std::make_shared<IdentityState>(*held);
+  without->svid = nullptr;
+  Publish(std::move(without), why);
+}
+
 void LiveSource::LogChanges(const IdentityState& before, const IdentityState& now) {
   if (now.svid == nullptr) {
     if (before.svid != nullptr) {

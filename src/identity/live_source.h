@@ -32,6 +32,9 @@ class LiveSource : public SvidSource {
   // than before, and an identity that is gone.
   void Publish(std::shared_ptr<const IdentityState> state,
                const Status& trouble = absl::OkStatus());
+  // There is no identity any more: what is held is published without its SVID. The bundles stay, as
+  // nothing is said of them. A `why` is the trouble of it.
+  void Withdraw(const Status& why = absl::OkStatus());
   // What keeps the next state from coming; the state that is held stays as it is. Logged as a
   // warning when the words are others than those of the last trouble.
   void SetTrouble(const Status& trouble);

@@ -138,27 +138,20 @@ Result<std::shared_ptr<Svid>> SvidOf(const PemFiles& files, const PemTexts& text
                     "put the node's own certificate first, one with the name URI:spiffe://…");
   }
   svid->id = *std::move(id);
-  if (X509_check_private_key(svid->chain.front().get(), svid->key.get()) != 1) {
-    static_cast<void>(TakeOpenSslErrors());
+  if (!KeyBelongs(*svid->chain.front(), *svid->key)) {
     return WithNext(
         absl::InvalidArgumentError(
             StrCat(files.key, ": this key does not belong to the certificate in ", files.cert)),
         "give the two files of one node");
   }
-  svid->not_before = NotBefore(*svid->chain.front());
-  svid->not_after = NotAfter(*svid->chain.front());
-  for (const auto& certificate : svid->chain) {
-    svid->not_after = std::min(svid->not_after, NotAfter(*certificate));
-  }
+  SetLife(*svid);
   return svid;
 }
 
 // What a peer that trusts the same CAs will make of our certificate: better said at the start, and
 // by us.
 Status CheckOwnChain(const PemFiles& files, const IdentityState& state, UtcTime at) {
-  std::vector<X509*> chain;
-  for (const auto& certificate : state.svid->chain) chain.push_back(certificate.get());
-  const Status status = VerifyPeer(chain, state, PeerPolicy{{}, {"*"}}, at).status();
+  const Status status = VerifyOwnChain(state.svid->chain, state, at);
   if (status.ok()) return status;
   const std::string code = StableCode(status);
   std::string next = "have a new certificate issued";

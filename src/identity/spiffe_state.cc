@@ -16,9 +16,7 @@ namespace {
 constexpr std::size_t kBytesMax = std::size_t{4} << 20;
 constexpr std::size_t kSvidsMax = 256;
 constexpr std::size_t kFederatedMax = 1000;
-constexpr std::size_t kChainMax = 10;
-constexpr std::size_t kRootsMax = 1000;  // of one bundle
-constexpr std::size_t kListedMax = 10;   // IDs in an error
+constexpr std::size_t kListedMax = 10;  // IDs in an error
 
 Status TooLarge(const std::string& what) {
   return WithNext(WithCode(absl::ResourceExhaustedError(what), "too-large"),
@@ -74,15 +72,10 @@ Result<std::shared_ptr<Svid>> ReadSvid(const SvidFields& fields) {
     return absl::InvalidArgumentError(StrCat("its certificate is one of ", named.text()));
   }
   ASSIGN_OR_RETURN(svid->key, ParseKeyDer(fields.key));
-  if (X509_check_private_key(svid->chain.front().get(), svid->key.get()) != 1) {
-    static_cast<void>(TakeOpenSslErrors());
+  if (!KeyBelongs(*svid->chain.front(), *svid->key)) {
     return absl::InvalidArgumentError("the key does not belong to the certificate");
   }
-  svid->not_before = NotBefore(*svid->chain.front());
-  svid->not_after = NotAfter(*svid->chain.front());
-  for (const auto& certificate : svid->chain) {
-    svid->not_after = std::min(svid->not_after, NotAfter(*certificate));
-  }
+  SetLife(*svid);
   return svid;
 }
 
@@ -91,13 +84,11 @@ Result<Offer> ReadOffer(const SvidFields& fields, UtcTime at) {
   Result<std::vector<std::shared_ptr<X509>>> roots = ParseCertificatesDer(fields.bundle, kRootsMax);
   if (!roots.ok()) return Annotate(roots.status(), "its bundle");
   Offer offer{.svid = svid, .bundle = {*std::move(roots)}, .distrust = {}};
-  std::vector<X509*> chain;
-  for (const auto& certificate : svid->chain) chain.push_back(certificate.get());
   const IdentityState trusting{.svid = nullptr,
                                .bundles = {{std::string(svid->id.trust_domain()), offer.bundle}}};
   const UtcTime checked_at = WithinValidity(svid->chain, at);
   offer.in_time = checked_at == at;
-  const Status status = VerifyPeer(chain, trusting, PeerPolicy{{}, {"*"}}, checked_at).status();
+  const Status status = VerifyOwnChain(svid->chain, trusting, checked_at);
   if (StableCode(status) == "bad-svid") return status;
   // With an empty bundle the leaf was checked, and there is nothing to follow its chain to.
   if (!status.ok() && !offer.bundle.roots.empty()) {

@@ -19,7 +19,6 @@ using StoreContextPtr = Owned<X509_STORE_CTX, &X509_STORE_CTX_free>;
 void FreeList(STACK_OF(X509) * list) { sk_X509_free(list); }
 using ListPtr = Owned<STACK_OF(X509), &FreeList>;
 
-constexpr std::size_t kChainMax = 10;
 constexpr int kAuthLevel = 2;  // 112 bits: no SHA-1, no RSA below 2,048
 
 Status Refused(absl::StatusCode code, std::string_view stable_code, const std::string& why) {
@@ -170,6 +169,14 @@ bool PeerPolicy::Allows(const SpiffeId& id) const {
   return AllowsDomain(*this, id.trust_domain()) &&
          std::ranges::any_of(paths,
                              [&](const std::string& p) { return PathMatches(id.path(), p); });
+}
+
+Status VerifyOwnChain(const std::vector<std::shared_ptr<X509>>& chain, const IdentityState& state,
+                      UtcTime at) {
+  std::vector<X509*> shown;
+  shown.reserve(chain.size());
+  for (const auto& certificate : chain) shown.push_back(certificate.get());
+  return VerifyPeer(shown, state, PeerPolicy{{}, {"*"}}, at).status();
 }
 
 Result<SpiffeId> VerifyPeer(const std::vector<X509*>& chain, const IdentityState& state,

@@ -25,8 +25,6 @@
 namespace starling {
 namespace {
 
-constexpr std::size_t kRootsMax = 1000;
-constexpr std::size_t kChainMax = 10;
 constexpr std::size_t kStateBytes = 16384;  // as much as a state file usually has, and more
 // SPIRE reads its entries every five seconds: a new agent has none until then.
 constexpr auto kSettling = std::chrono::seconds(10);
@@ -44,10 +42,8 @@ Result<NewKey> MakeNewKey() {
 // Whether a peer with this bundle would believe the chain.
 Status Vouched(const std::vector<std::shared_ptr<X509>>& certificates,
                const std::string& trust_domain, const Bundle& bundle, UtcTime now) {
-  std::vector<X509*> chain;
-  for (const auto& certificate : certificates) chain.push_back(certificate.get());
   const IdentityState trusting{.svid = nullptr, .bundles = {{trust_domain, bundle}}};
-  return VerifyPeer(chain, trusting, PeerPolicy{{}, {"*"}}, now).status();
+  return VerifyOwnChain(certificates, trusting, now);
 }
 
 Result<std::shared_ptr<const Svid>> ReadAgent(const std::string& chain_der, const NewKey& key,
@@ -92,7 +88,7 @@ class JoinSource final : public LiveSource {
   void Adopt(JoinState state);
   void SaveBundle(const std::string& roots_der);
   void Save();
-  void Withdraw();
+  void ForgetEntry();
   [[nodiscard]] bool OnlyTaintedVouch(const std::vector<std::shared_ptr<X509>>& chain,
                                       UtcTime now) const;
 
@@ -322,7 +318,7 @@ Status JoinSource::Choose(SpireClient& client) {
   Result<JoinEntry> chosen =
       ChooseEntry(std::move(entries), options_.choice, options_.trust_domain);
   if (!chosen.ok()) {
-    Withdraw();
+    ForgetEntry();
     return chosen.status();
   }
   if (entry_ != *chosen) times_.svid.reset();
@@ -330,14 +326,10 @@ Status JoinSource::Choose(SpireClient& client) {
   return absl::OkStatus();
 }
 
-void JoinSource::Withdraw() {
+void JoinSource::ForgetEntry() {
   entry_.reset();
   times_.svid.reset();
-  const std::shared_ptr<const IdentityState> held = Current();
-  if (held->svid == nullptr) return;
-  auto without = std::make_shared<IdentityState>(*held);
-  without->svid = nullptr;
-  Publish(std::move(without));
+  Withdraw();
 }
 
 Status JoinSource::IssueSvid(SpireClient& client) {

@@ -298,16 +298,6 @@ class WorkloadSource final : public LiveSource {
     Publish(std::move(identity->state), identity->trouble);
   }
 
-  // The agent says that there is no identity: what it gave before is gone. The bundles stay, since
-  // it has said nothing of them.
-  void Withdraw(const Status& why) {
-    const std::shared_ptr<const IdentityState> held = Current();
-    if (held->svid == nullptr) return SetTrouble(why);
-    auto state = std::make_shared<IdentityState>(*held);
-    state->svid = nullptr;
-    Publish(std::move(state), why);
-  }
-
   void Pause(Duration span, const std::stop_token& stop) const {
     std::mutex mutex;
     std::condition_variable_any never;
