@@ -9,6 +9,7 @@ import starling
 INDEX = int(os.environ["STARLING_NODE_INDEX"])
 WEIGHTS = (1, 3, 100)
 ROUNDS = 4
+FAULT = os.environ.get("FAULT", "")
 
 
 def update_of(number):
@@ -18,6 +19,8 @@ def update_of(number):
     f32[:4] = (np.nan, np.inf, -np.inf, -0.0)
     if INDEX != 0:
         f32[:2] = (1.5, -2.25)
+    if FAULT == "shape" and INDEX == 1:
+        f32 = f32[:100]
     f16 = rng.standard_normal(1000).astype(np.float16)
     f16[:3] = (np.nan, np.inf, -0.0)
     bf16 = (rng.standard_normal(1000).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
@@ -27,22 +30,19 @@ def update_of(number):
 
 
 def main():
-    fault = os.environ.get("FAULT", "")
-    if fault == "no-sync":
+    if FAULT == "no-sync":
         print("the data set is empty")
         sys.exit(3)
     tensors = update_of(0)
-    if fault == "shape" and INDEX == 1:
-        tensors["f32"] = tensors["f32"][:100]
     specs = [starling.TensorSpec("bf16", "BF16", (1000,)) if name == "bf16" else starling.spec_of(name, array) for name, array in tensors.items()]
     session = starling.Session(say=print)
     session.open(specs, sync_interval=10, min_peers=int(os.environ["MIN_PEERS"]), weight=WEIGHTS[INDEX])
     until = os.environ.get("UNTIL")
-    rounds = 1_000_000 if fault == "endless" or until else ROUNDS
+    rounds = 1_000_000 if FAULT == "endless" or until else ROUNDS
     for number in range(rounds):
         for name, array in update_of(number).items():
             np.copyto(session.update[name], array)
-        if fault == "exit" and INDEX == 1 and number == 2:
+        if FAULT == "exit" and INDEX == 1 and number == 2:
             print("out of memory")
             os._exit(7)
         last = os.path.exists(until) if until else number == rounds - 1
