@@ -151,7 +151,7 @@ Result<std::shared_ptr<Svid>> SvidOf(const PemFiles& files, const PemTexts& text
 // What a peer that trusts the same CAs will make of our certificate: better said at the start, and
 // by us.
 Status CheckOwnChain(const PemFiles& files, const IdentityState& state, UtcTime at) {
-  const Status status = VerifyOwnChain(state.svid->chain, state, at);
+  Status status = VerifyOwnChain(state.svid->chain, state, at);
   if (status.ok()) return status;
   const std::string code = StableCode(status);
   std::string next = "have a new certificate issued";
