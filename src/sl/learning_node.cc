@@ -1,6 +1,7 @@
 #include "sl/learning_node.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <utility>
 
@@ -93,6 +94,12 @@ LearningNodeConfig WithDefaults(LearningNodeConfig config) {
   return config;
 }
 
+// /readyz until the node has started.
+HttpResponse StartingPage(const LearningNodeDeps& deps) {
+  const IdentityHealth identity = LookAtIdentity(deps.identity, deps.clock.UtcNow());
+  return TextResponse(StrCat("node: starting\nidentity: ", IdentityLine(identity), "\n"), 503);
+}
+
 // The process of the training that somebody has stopped: the one that was started here, or the one
 // that speaks at the socket, which may be behind a shell or beside us.
 std::optional<int> StoppedOf(const Program* program, const Bridge& bridge) {
@@ -128,30 +135,34 @@ Result<int> RunLearningNode(const LearningNodeConfig& given, const LearningNodeD
   BlobServer blob_server({board, *store, deps.clock, key.kid(),
                           PolicyOf(config, {&config.operator_paths}),
                           PolicyOf(config, {&config.sn_paths}), &kept_log});
+  std::unique_ptr<HttpServer> server;  // Goes after the health server, which asks it.
+  std::atomic<const HttpServer*> open_server = nullptr;
+  HealthState health;
+  HealthPages pages = health.Pages([&] {
+    const HttpServer* const blobs = open_server.load();
+    return MetricsText()
+        .Identity(deps.identity, deps.clock.UtcNow())
+        .Server(blobs == nullptr ? HttpServerCounters() : blobs->counters(), {})
+        .RefusedServers(refused_servers.counts())
+        .Take();
+  });
+  pages.ready = [&] { return health.started() ? health.Readiness() : StartingPage(deps); };
+  ASSIGN_OR_RETURN(const std::unique_ptr<HealthServer> health_server,
+                   HealthServer::Start({config.listen_address, config.health_port},
+                                       std::move(pages), deps.log.Named("swarm.http")));
+  RETURN_IF_ERROR(WaitForIdentity(deps.identity, config.identity_wait, deps.clock, deps.log, stop));
+
+  // Only now: who came before would be refused, and told that it is a fault.
   HttpServerOptions http = config.http;
   http.address = config.listen_address;
   http.port = config.blob_port;
-  ASSIGN_OR_RETURN(const std::unique_ptr<HttpServer> server,
-                   HttpServer::Start(
-                       http, net.server_tls.get(),
-                       [&](const HttpRequest& request, const std::stop_token& s) {
-                         return blob_server.Handle(request, s);
-                       },
-                       deps.log.Named("swarm.http")));
-  HealthState health;
-  ASSIGN_OR_RETURN(
-      const std::unique_ptr<HealthServer> health_server,
-      HealthServer::Start({config.listen_address, config.health_port}, health.Pages([&] {
-        return MetricsText()
-            .Identity(deps.identity, deps.clock.UtcNow())
-            .Server(server->counters(), {})
-            .RefusedServers(refused_servers.counts())
-            .Take();
-      }),
-                          deps.log.Named("swarm.http")));
-
-  health.SetWaiting("identity", "waiting for the first certificate; next: the log says for whom");
-  RETURN_IF_ERROR(WaitForIdentity(deps.identity, config.identity_wait, deps.clock, deps.log, stop));
+  ASSIGN_OR_RETURN(server, HttpServer::Start(
+                               http, net.server_tls.get(),
+                               [&](const HttpRequest& request, const std::stop_token& s) {
+                                 return blob_server.Handle(request, s);
+                               },
+                               deps.log.Named("swarm.http")));
+  open_server.store(server.get());
 
   const std::string socket_path =
       config.socket_path.empty() ? config.state_dir + "/starling.sock" : config.socket_path;

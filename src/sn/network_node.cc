@@ -80,7 +80,9 @@ class NetworkNode {
   [[nodiscard]] std::string Url() const {
     return Endpoint{config_.advertise_host, AdvertisedPort()}.Url();
   }
-  Status StartServers();
+  Status StartHealthServer();
+  // Once there is an identity: who came before would be refused, and told that it is a fault.
+  Status StartApiServer();
   Status OpenLedger();
   Status OpenCore();
   Status OpenSentinel(const std::stop_token& stop);
@@ -179,11 +181,14 @@ HttpResponse NetworkNode::HandleApi(const HttpRequest& request, const std::stop_
                "ask again in a second"));
 }
 
-Status NetworkNode::StartServers() {
+Status NetworkNode::StartHealthServer() {
   ASSIGN_OR_RETURN(
       health_server_,
       HealthServer::Start({config_.listen_address, config_.health_port}, health_.Pages(), log_));
+  return absl::OkStatus();
+}
 
+Status NetworkNode::StartApiServer() {
   std::vector<std::string> paths;
   for (const auto* list : {&config_.sl_paths, &config_.sn_paths, &config_.operator_paths}) {
     paths.insert(paths.end(), list->begin(), list->end());
@@ -361,9 +366,10 @@ Status NetworkNode::OpenRecovery() {
 Status NetworkNode::Start(const std::stop_token& stop) {
   ledger_log_.Info("Setting up blockchain layer for the swarm node: START");
   RETURN_IF_ERROR(Annotate(MakeDirectories(config_.state_dir, 0700), "state directory"));
-  RETURN_IF_ERROR(StartServers());
+  RETURN_IF_ERROR(StartHealthServer());
   health_.SetStage("waiting for an identity");
   RETURN_IF_ERROR(WaitForIdentity(deps_.identity, config_.identity_wait, deps_.clock, log_, stop));
+  RETURN_IF_ERROR(StartApiServer());
   health_.SetStage("opening the ledger");
   RETURN_IF_ERROR(OpenLedger());
   RETURN_IF_ERROR(OpenCore());

@@ -1,5 +1,6 @@
 #include "sn/network_node.h"
 
+#include <atomic>
 #include <filesystem>
 #include <future>
 #include <thread>
@@ -9,6 +10,7 @@
 #include "base/text.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "identity/live_source.h"
 #include "sn/network_node_testing.h"
 
 namespace starling {
@@ -334,6 +336,46 @@ TEST_F(NetworkNodeTest, AnotherKeyDoesNotTakeALedgerOver) {
   ASSERT_TRUE(std::filesystem::remove(config_.state_dir + "/ledger-key.pem"));
   Start();
   EXPECT_EQ(StableCode(ended_), "wrong-ledger-key");
+}
+
+// A source whose identity comes when the test says so, and which says when it is waited for.
+class LateSource : public LiveSource {
+ public:
+  using LiveSource::LiveSource;
+  using LiveSource::Publish;
+  [[nodiscard]] Status AwaitIdentity(Duration span, const std::stop_token& stop) const override {
+    awaited_.test_and_set();
+    awaited_.notify_all();
+    return LiveSource::AwaitIdentity(span, stop);
+  }
+  void WaitUntilAwaited() const { awaited_.wait(false); }
+
+ private:
+  mutable std::atomic_flag awaited_;
+};
+
+// Who comes before would be refused, and blamed for it.
+TEST_F(NetworkNodeTest, NobodyReachesTheApiBeforeThereIsACertificate) {
+  auto source = std::make_unique<LateSource>("late", clock_, Log());
+  LateSource& late = *source;
+  const std::shared_ptr<const IdentityState> state = source_->Current();
+  source_ = std::move(source);
+  config_.api_port = UnusedPort();
+  config_.health_port = UnusedPort();
+  const std::string log_path = scratch_.path() + "/log.txt";
+  std::jthread start(
+      [&] { Start(Log::ToFile("swarm.SN", LogLevel::kInfo, LogFormat::kText, log_path)); });
+  late.WaitUntilAwaited();
+
+  EXPECT_FALSE(Stream::ConnectPlain("127.0.0.1", config_.api_port, 10s, 10s, {}).ok());
+  const Result<ClientResponse> page =
+      starling::PlainGet({"127.0.0.1", config_.health_port}, "/startupz", 10s, {});
+  EXPECT_EQ(page.value_or(ClientResponse{}).body, "starting: waiting for an identity\n");
+
+  late.Publish(state);
+  start.join();
+  EXPECT_EQ(sl_->Get("/is_up").text, "OK");
+  EXPECT_EQ(ReadFile(log_path, 1U << 20)->find("WARNING"), std::string::npos);
 }
 
 TEST_F(NetworkNodeTest, AFollowingSnNeedsASentinel) {
