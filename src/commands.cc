@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/fs.h"
 #include "base/text.h"
+#include "base/volume.h"
 #include "http/client.h"
 #include "http/tls.h"
 #include "identity/dev_authority.h"
@@ -51,6 +52,15 @@ Result<Settings> GatherSettings(Role role, const CommandLine& line, const Machin
   return Settings::Gather(role, line.flags, machine.environment, file);
 }
 
+// What is lost with a pod is said while it can be changed.
+void WarnOfEmptyDir(const std::string& state_dir, const Log& log) {
+  if (!IsOnEmptyDir(state_dir)) return;
+  log.Warning(
+      "state-not-kept: the state directory {} is an emptyDir: this node's key and what it keeps go "
+      "with the pod; next: mount a PersistentVolumeClaim there",
+      state_dir);
+}
+
 // Ports for whoever started us, written whole once they are open. Failing to is worth a line, not
 // the node.
 void WriteReadyFile(const std::string& path, const Json& ports, const Log& log) {
@@ -68,6 +78,7 @@ Status RunSn(const CommandLine& line, const Machine& machine) {
   ASSIGN_OR_RETURN(const std::unique_ptr<SvidSource> identity,
                    OpenIdentity(wanted, machine.clock, log));
   for (const std::string& note : settings.notes()) log.Info("{}", note);
+  WarnOfEmptyDir(config.state_dir, log);
   const auto ready = [&](std::uint16_t api_port, std::uint16_t health_port) {
     WriteReadyFile(settings.Text("ready-file"),
                    {{"api_port", api_port}, {"health_port", health_port}}, log);
@@ -95,6 +106,7 @@ Result<int> RunSl(const CommandLine& line, const Machine& machine) {
   ASSIGN_OR_RETURN(const std::unique_ptr<SvidSource> identity,
                    OpenIdentity(wanted, machine.clock, log));
   for (const std::string& note : settings.notes()) log.Info("{}", note);
+  WarnOfEmptyDir(config.state_dir, log);
   ExportDirectory(settings, machine.host, "DATA_DIR", "data-dir", kHpeDataDir);
   ExportDirectory(settings, machine.host, "MODEL_DIR", "model-dir", kHpeModelDir);
   const auto ready = [&](std::uint16_t blob_port, std::uint16_t health_port) {
