@@ -188,6 +188,7 @@ Result<LearningNodeConfig> SlConfigFrom(const Settings& settings,
   config.arena_dir = settings.Text("arena-dir");
   config.initial_file = settings.Text("initial");
   ASSIGN_OR_RETURN(config.may_lead, settings.Bool("may-lead"));
+  ASSIGN_OR_RETURN(config.stay, settings.Bool("stay"));
   ASSIGN_OR_RETURN(config.keep_updates, settings.Bool("keep-updates"));
   ASSIGN_OR_RETURN(config.keep_models, settings.Number("keep-models", 1'000'000));
   ASSIGN_OR_RETURN(config.allow_loopback, settings.Bool("allow-loopback"));

@@ -9,6 +9,7 @@ namespace starling {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 TEST_F(SwarmTest, ThreeNodesGetTheModelsThatAnIndependentMergeGives) {
   const std::map<std::string, std::uint64_t> weights = {{"a", 1}, {"b", 3}, {"c", 100}};
@@ -200,6 +201,42 @@ TEST_F(SwarmTest, AProgramThatVanishesIsReportedAndItsNodeLeaves) {
   EXPECT_THAT(a.LogText(), HasSubstr("it burns"));
   EXPECT_THAT(a.LogText(), HasSubstr("closed without a goodbye"));
   EXPECT_FALSE(Is(Ask({.target = "/v1/contracts/t"}), "a", "present"));
+}
+
+// As a container beside the program's, which would be started again if it ended first, and which is
+// stopped as soon as its program has ended: the other may still need the model then.
+TEST_F(SwarmTest, ANodeThatStaysEndsWhenItIsStoppedAndTheTrainingIsOver) {
+  LearningNodeThread& a = Add("a");
+  LearningNodeThread& b = Add("b");
+  a.config.stay = b.config.stay = true;
+  a.Start();
+  b.Start();
+  TestProgram of_a(a.socket()), of_b(b.socket());
+  Played played_a, played_b;
+  ASSERT_EQ(of_a.Open(OpeningOf(1, 2)).at("type"), "opened");
+  ASSERT_EQ(of_b.Open(OpeningOf(1, 2)).at("type"), "opened");
+  {
+    const std::jthread one([&] { Hand(of_a, played_a, UpdateOf("a", 0), false); });
+    const std::jthread two([&] { Hand(of_b, played_b, UpdateOf("b", 0), false); });
+  }
+  ASSERT_TRUE(of_b.Offer(UpdateOf("b", 1), {{"type", "finish"}, {"mode", "snapshot"}}));
+  WaitForTraining([](const Json& t) { return Of(t, "b", "kind") == "snapshot"; });
+  of_b.Close();
+  b.Stop();
+  while (b.LogText().find("as soon as the training is over") == std::string::npos)
+    std::this_thread::yield();
+
+  Hand(of_a, played_a, UpdateOf("a", 1), true);
+  SayGoodbye(of_a);
+  while (a.Readiness().find("training: ready, over") == std::string::npos)
+    std::this_thread::yield();
+  a.Stop();
+
+  EXPECT_EQ(a.End().value_or(-1), 0);
+  EXPECT_EQ(b.End().value_or(-1), 0);
+  EXPECT_EQ(played_a.answers.back().at("over"), true);
+  EXPECT_EQ(b.ResultFile().at("root"), played_a.answers.back().at("root"));
+  EXPECT_THAT(a.LogText(), Not(HasSubstr("stopping")));
 }
 
 TEST_F(SwarmTest, AStoppedNodeLeavesTheTraining) {

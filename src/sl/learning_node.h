@@ -38,6 +38,7 @@ struct LearningNodeConfig {
   std::size_t keep_models = 10;
   bool allow_loopback = false;
   Duration linger = 600s;
+  bool stay = false;  // ends only when it is stopped, or with an error
   Duration stall_timeout = 5s;
   Duration word_every = 5s;      // while its program waits: how often it says for whom
   Duration program_grace = 10s;  // between SIGTERM and SIGKILL of the program

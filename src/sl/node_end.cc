@@ -11,6 +11,7 @@ namespace {
 
 constexpr Duration kAwayWithin = 2s;  // to say node-away
 constexpr std::size_t kLastWordsMax = 300;
+constexpr int kStopped = 143;  // what a shell says of SIGTERM
 
 }  // namespace
 
@@ -105,9 +106,19 @@ void NodeLoop::Do(const ExitEffect& effect) {
   LeaveIfOver();
 }
 
+void NodeLoop::Stop() {
+  // A container beside the program's is stopped as soon as that has ended: the others may still
+  // need the model. Whoever stops it bounds that.
+  drains_ = parts_.config.stay && !over_ && HasFinished();
+  if (drains_) return parts_.deps.log.Info("stopping as soon as the training is over");
+  if (!over_) parts_.deps.log.Info("stopping: this node leaves the training");
+  SayAway("it was stopped");
+  exit_ = over_ ? 0 : kStopped;
+}
+
 // The training is over and the program has ended, or closed its session: nothing is left to do.
 void NodeLoop::LeaveIfOver() {
-  if (!over_ || ProgramRuns()) return;
+  if (!over_ || ProgramRuns() || (parts_.config.stay && !drains_)) return;
   exit_ = program_end_ ? program_end_->exit_code : (program_raised_ ? 1 : 0);
 }
 

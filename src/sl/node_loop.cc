@@ -14,7 +14,6 @@ namespace {
 
 constexpr Duration kLookEvery = 1s;     // at this node's own troubles
 constexpr Duration kHeaderWithin = 3s;  // to ask another node for its header, for a message
-constexpr int kStopped = 143;           // what a shell says of SIGTERM
 constexpr std::uint64_t kHashInParallelFrom = std::uint64_t{16} << 20;
 
 // Leaves of a blob, by two threads when it is large.
@@ -75,14 +74,12 @@ Result<int> NodeLoop::Run(const std::stop_token& stop) {
   UpdateReadiness(parts_.deps.clock.Now());
   while (!exit_) {
     const Instant now = parts_.deps.clock.Now();
-    std::optional<LoopEvent> event = mail_.Pop(stop, NextWait(now));
+    std::optional<LoopEvent> event = mail_.Pop(drains_ ? std::stop_token() : stop, NextWait(now));
     if (event) {
       std::visit([this](auto&& each) { Handle(std::forward<decltype(each)>(each)); },
                  *std::move(event));
-    } else if (stop.stop_requested()) {
-      parts_.deps.log.Info("stopping: this node leaves the training");
-      SayAway("it was stopped");
-      exit_ = over_ ? 0 : kStopped;
+    } else if (stop.stop_requested() && !drains_) {
+      Stop();
     }
     if (!exit_) Tick(parts_.deps.clock.Now());
   }

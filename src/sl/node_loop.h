@@ -182,6 +182,7 @@ class NodeLoop {
   void SayAway(const std::string& why);
   void WriteResult();
   void LeaveIfOver();
+  void Stop();  // It was told to.
 
   const NodeParts parts_;
   Mailbox<LoopEvent> mail_;
@@ -256,6 +257,7 @@ class NodeLoop {
   std::optional<OpenMerge> open_merge_;
   std::optional<RoundId> told_round_;
 
+  bool drains_ = false;                   // was stopped, and ends once it is over
   bool over_ = false;                     // the training is done and everybody has the model
   std::optional<Status> failure_;         // why this node ends
   std::optional<Instant> failing_until_;  // until then the program may end by itself

@@ -115,7 +115,8 @@ void NodeLoop::UpdateReadiness(Instant now) {
   else
     health.SetWaiting("identity", IdentityWords(identity));
   // To wait for others is no fault of this node.
-  const std::string waiting = program_waits_ || answered_over_ ? WaitText(now) : "";
+  std::string waiting = program_waits_ || answered_over_ ? WaitText(now) : "";
+  if (over_ && parts_.config.stay) waiting = "over; this node serves on until it is stopped";
   health.SetReady("training", waiting);
 }
 
