@@ -277,6 +277,13 @@ void Parser::AddRest() {
   Add(app_, "env", "every setting: flags, environment variables, defaults", Command::kEnv)
       ->add_flag("--json", out_.json, "print JSON");
   Add(app_, "version", "the version", Command::kVersion);
+  CLI::App* const client = app_.add_subcommand("client", "the Python client: install");
+  client->require_subcommand(1);
+  CLI::App* const install =
+      Add(*client, "install", "copies the Python packages into a folder, for its PYTHONPATH",
+          Command::kClientInstall);
+  install->add_option("DIR", out_.client_install.directory, "where they go")->required();
+  install->add_option("--from", out_.client_install.from, "where they are")->capture_default_str();
   CLI::App* const identity = app_.add_subcommand("identity", "identities of nodes: show, dev-ca");
   identity->require_subcommand(1);
   CLI::App* const show = identity->add_subcommand(

@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "environment.h"
 #include "swci/training.h"
+#include "tools/client_install.h"
 #include "tools/tools.h"
 
 namespace starling {
@@ -37,7 +38,8 @@ struct CommandLine {
     kEnv,
     kVersion,
     kDevCa,
-    kIdentityShow
+    kIdentityShow,
+    kClientInstall
   };
   Command command = Command::kHelp;
   std::string help;                          // kHelp: what to print
@@ -53,6 +55,7 @@ struct CommandLine {
   DemoOptions demo;
   RunOptions run;
   DevCaRequest dev_ca;
+  ClientInstallOptions client_install;
   Role show_as = Role::kSl;  // kIdentityShow
 };
 

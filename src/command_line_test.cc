@@ -67,6 +67,15 @@ TEST(CommandLine, WhatStandsBehindTwoDashesIsTheProgram) {
   EXPECT_FALSE(ParseCommandLine({"status", "--", "x"}).ok());
 }
 
+TEST(CommandLine, ReadsWhereTheClientGoes) {
+  const CommandLine line = Parsed({"client", "install", "/opt/x"});
+  EXPECT_EQ(line.command, Command::kClientInstall);
+  EXPECT_EQ(line.client_install.directory, "/opt/x");
+  EXPECT_EQ(line.client_install.from, "/usr/share/starling/python");
+  EXPECT_EQ(Parsed({"client", "install", "/opt/x", "--from", "/y"}).client_install.from, "/y");
+  EXPECT_FALSE(ParseCommandLine({"client", "install"}).ok());
+}
+
 TEST(CommandLine, ReadsTheOperatorsCommands) {
   const CommandLine create = Parsed({"training", "create", "t", "--min-peers", "2", "--initial",
                                      "merge", "--admin", "x", "--admin", "y", "--sn", "h"});

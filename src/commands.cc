@@ -236,6 +236,12 @@ Status RunDevCa(const DevCaRequest& request, const Clock& clock) {
   return absl::OkStatus();
 }
 
+Status RunClientInstall(const ClientInstallOptions& options) {
+  ASSIGN_OR_RETURN(const std::string line, InstallClient(options));
+  std::cout << line << "\n";
+  return absl::OkStatus();
+}
+
 std::vector<PeerRole> PeerRolesOf(Role role, const Settings& settings) {
   const std::vector<std::string> domains = settings.List("trust-domains");
   std::vector<PeerRole> roles{{"network node", {domains, settings.List("sn-paths")}}};
@@ -319,6 +325,8 @@ int RunCommand(const CommandLine& line, const Machine& machine) {
       return Finish(RunDevCa(line.dev_ca, machine.clock), "starling identity dev-ca");
     case Command::kIdentityShow:
       return FinishCode(ShowIdentity(line, machine), "starling identity show");
+    case Command::kClientInstall:
+      return Finish(RunClientInstall(line.client_install), "starling client install");
     case Command::kExplain:
       return FinishCode(
           RunExplain(line, machine, {machine.clock, machine.random, machine.self, machine.stop}),

@@ -1,0 +1,142 @@
+#include "tools/client_install.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <system_error>
+#include <vector>
+
+#include "base/errno.h"
+#include "base/fs.h"
+#include "base/owned.h"
+#include "base/text.h"
+
+namespace starling {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr std::size_t kFilesMax = 1000;
+constexpr std::string_view kClient = "starling";
+constexpr std::string_view kVersionLine = "VERSION = \"";
+
+Status NotTheClient(const std::string& from, std::string_view why) {
+  return WithNext(WithCode(absl::NotFoundError(StrCat(Printable(from), " ", why)), "no-client"),
+                  "name the folder that holds the package starling with --from");
+}
+
+// What the iterators of the standard library say, in our words.
+Status FromCode(const std::error_code& error, const fs::path& path) {
+  errno = error.value();
+  return FromErrno(path.string());
+}
+
+// The names of the packages in `from`: the client first, the others need it.
+Result<std::vector<std::string>> PackagesIn(const std::string& from) {
+  std::error_code error;
+  std::vector<std::string> names;
+  for (fs::directory_iterator it(from, error), end; !error && it != end; it.increment(error)) {
+    if (fs::exists(it->path() / "__init__.py")) names.push_back(it->path().filename().string());
+  }
+  if (error) return NotTheClient(from, StrCat("cannot be read: ", ErrnoText(error.value())));
+  std::sort(names.begin(), names.end());
+  const auto client = std::find(names.begin(), names.end(), kClient);
+  if (client == names.end()) return NotTheClient(from, "does not hold the package starling");
+  std::rotate(names.begin(), client, client + 1);
+  return names;
+}
+
+Result<std::string> VersionIn(const std::string& from) {
+  const std::string path = StrCat(from, "/", kClient, "/_version.py");
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  const std::size_t at = text.find(kVersionLine);
+  const std::size_t begin = at + kVersionLine.size();
+  const std::size_t end = at == std::string::npos ? at : text.find('"', begin);
+  if (end == std::string::npos) return NotTheClient(path, "does not tell a version");
+  return Printable(text.substr(begin, end - begin));
+}
+
+// Only folders and plain files: a link could lead out of the package.
+Status CopyTree(const fs::path& from, const fs::path& to, std::size_t& files) {
+  RETURN_IF_ERROR(MakeDirectories(to.string()));
+  std::error_code error;
+  for (fs::directory_iterator it(from, error), end; !error && it != end; it.increment(error)) {
+    const fs::path name = it->path().filename();
+    if (name == "__pycache__") continue;
+    const fs::file_type type = it->symlink_status(error).type();
+    if (type == fs::file_type::directory) {
+      RETURN_IF_ERROR(CopyTree(it->path(), to / name, files));
+      continue;
+    }
+    if (type != fs::file_type::regular) {
+      return NotTheClient(it->path().string(), "is neither a plain file nor a folder");
+    }
+    if (++files > kFilesMax) {
+      return NotTheClient(from.string(), StrCat("holds more than ", kFilesMax, " files"));
+    }
+    ASSIGN_OR_RETURN(const std::string content, ReadFile(it->path().string()));
+    RETURN_IF_ERROR(WriteFileDurably((to / name).string(), content));
+  }
+  return error ? FromCode(error, from) : absl::OkStatus();
+}
+
+Status Remove(const fs::path& path) {
+  std::error_code error;
+  fs::remove_all(path, error);
+  return error ? FromCode(error, path) : absl::OkStatus();
+}
+
+// Puts `fresh` in the place of `target`; what was there before is removed.
+Status Replace(const fs::path& fresh, const fs::path& target) {
+  const char* const from = fresh.c_str();
+  if (renameat2(AT_FDCWD, from, AT_FDCWD, target.c_str(), RENAME_EXCHANGE) == 0) {
+    return Remove(fresh);
+  }
+  // Nothing is there, or the file system cannot exchange (NFS): then the name is gone for a moment.
+  if (errno != ENOENT) RETURN_IF_ERROR(Remove(target));
+  return rename(from, target.c_str()) == 0 ? absl::OkStatus() : FromErrno(target.string());
+}
+
+Result<UniqueFd> Lock(const std::string& directory) {
+  UniqueFd fd(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid()) return FromErrno(directory);
+  if (flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
+  if (errno != EWOULDBLOCK) return FromErrno(directory);
+  return WithNext(
+      WithCode(absl::UnavailableError(StrCat("another process installs into ", directory)), "busy"),
+      "try again when it has ended");
+}
+
+Result<std::string> Install(const ClientInstallOptions& options) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> packages, PackagesIn(options.from));
+  ASSIGN_OR_RETURN(const std::string version, VersionIn(options.from));
+  RETURN_IF_ERROR(MakeDirectories(options.directory));
+  ASSIGN_OR_RETURN(const UniqueFd lock, Lock(options.directory));
+  const fs::path directory(options.directory);
+  std::string list;
+  for (const std::string& package : packages) {
+    const fs::path fresh = directory / StrCat(".", package, ".new");
+    std::size_t files = 0;
+    RETURN_IF_ERROR(Remove(fresh));  // of an install that was killed
+    RETURN_IF_ERROR(CopyTree(fs::path(options.from) / package, fresh, files));
+    RETURN_IF_ERROR(Replace(fresh, directory / package));
+    StrAppend(&list, list.empty() ? "" : ", ", Printable(package));
+  }
+  if (fsync(lock.get()) != 0) return FromErrno(options.directory);
+  return StrCat("client ", version, " installed: ", list,
+                "; PYTHONPATH=", Printable(fs::absolute(directory).lexically_normal().string()));
+}
+
+}  // namespace
+
+Result<std::string> InstallClient(const ClientInstallOptions& options) {
+  Result<std::string> done = Install(options);
+  if (done.ok() || !NextStep(done.status()).empty()) return done;
+  return WithNext(done.status(), "name a folder that this user may write, with a few MB of room");
+}
+
+}  // namespace starling

@@ -1,0 +1,133 @@
+#include "tools/client_install.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "base/fs.h"
+#include "base/owned.h"
+#include "base/text.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace starling {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class ClientInstall : public ::testing::Test {
+ protected:
+  ClientInstall()
+      : root_(StrCat(testing::TempDir(), "starling_client_", getpid(), "_",
+                     testing::UnitTest::GetInstance()->current_test_info()->name())) {
+    fs::remove_all(root_);
+    Put("from/starling/__init__.py", "import numpy\n");
+    Put("from/starling/_version.py", "VERSION = \"7.8.9\"\n");
+    Put("from/starling/__pycache__/x.pyc", "old");
+    Put("from/swarmlearning/__init__.py", "");
+    Put("from/swarmlearning/client/swarm.py", "x = 1\n");
+    Put("from/notes/readme", "no package");
+  }
+  ~ClientInstall() override { fs::remove_all(root_); }
+  ClientInstall(const ClientInstall&) = delete;
+  ClientInstall& operator=(const ClientInstall&) = delete;
+
+  void Put(const std::string& path, std::string_view content) const {
+    fs::create_directories(fs::path(root_ / path).parent_path());
+    EXPECT_TRUE(WriteFileDurably((root_ / path).string(), content).ok());
+  }
+  [[nodiscard]] std::string Read(const std::string& path) const {
+    return ReadFile((root_ / path).string()).value_or("missing");
+  }
+  [[nodiscard]] Result<std::string> Install() const {
+    return InstallClient({(root_ / "to").string(), (root_ / "from").string()});
+  }
+  [[nodiscard]] std::vector<std::string> FilesBelow(const std::string& path) const {
+    std::vector<std::string> out;
+    for (const fs::directory_entry& entry : fs::recursive_directory_iterator(root_ / path)) {
+      if (!entry.is_directory()) out.push_back(fs::relative(entry, root_ / path).string());
+    }
+    std::sort(out.begin(), out.end());
+    return out;
+  }
+
+  fs::path root_;
+};
+
+TEST_F(ClientInstall, CopiesThePackagesAndTellsVersionAndPath) {
+  const Result<std::string> line = Install();
+
+  ASSERT_TRUE(line.ok()) << line.status();
+  EXPECT_EQ(*line, StrCat("client 7.8.9 installed: starling, swarmlearning; PYTHONPATH=",
+                          (root_ / "to").string()));
+  EXPECT_THAT(FilesBelow("to"),
+              ElementsAre("starling/__init__.py", "starling/_version.py",
+                          "swarmlearning/__init__.py", "swarmlearning/client/swarm.py"));
+  EXPECT_EQ(Read("to/swarmlearning/client/swarm.py"), "x = 1\n");
+}
+
+TEST_F(ClientInstall, ASecondTimeReplacesWhatWasThereAndKeepsTheRest) {
+  Put("to/starling/of_an_older_version.py", "");
+  Put("to/mine/data", "kept");
+
+  ASSERT_TRUE(Install().ok());
+  const Result<std::string> again = Install();
+
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(Read("to/starling/of_an_older_version.py"), "missing");
+  EXPECT_EQ(Read("to/mine/data"), "kept");
+  EXPECT_THAT(FilesBelow("to/starling"), ElementsAre("__init__.py", "_version.py"));
+}
+
+TEST_F(ClientInstall, WhatAKilledInstallLeftIsNotTakenForAPackage) {
+  Put("to/.starling.new/half.py", "half");
+
+  ASSERT_TRUE(Install().ok());
+
+  EXPECT_THAT(FilesBelow("to/starling"), ElementsAre("__init__.py", "_version.py"));
+  EXPECT_FALSE(fs::exists(root_ / "to/.starling.new"));
+}
+
+TEST_F(ClientInstall, AFailureLeavesTheOldPackageWhole) {
+  ASSERT_TRUE(Install().ok());
+  Put("from/starling/_version.py", "VERSION = \"8\"\n");
+  fs::create_symlink("/etc", root_ / "from/starling/zz_leads_out");
+
+  const Result<std::string> line = Install();
+
+  EXPECT_EQ(StableCode(line.status()), "no-client");
+  EXPECT_THAT(line.status().message(), HasSubstr("zz_leads_out"));
+  EXPECT_EQ(Read("to/starling/_version.py"), "VERSION = \"7.8.9\"\n");
+  EXPECT_THAT(FilesBelow("to/starling"), ElementsAre("__init__.py", "_version.py"));
+}
+
+TEST_F(ClientInstall, WithoutTheClientItSaysWhatToDo) {
+  fs::remove_all(root_ / "from/starling");
+  EXPECT_THAT(ErrorLine(Install().status(), "x"), HasSubstr("--from"));
+  fs::remove_all(root_ / "from");
+  EXPECT_THAT(ErrorLine(Install().status(), "x"), HasSubstr("--from"));
+  EXPECT_FALSE(fs::exists(root_ / "to"));
+}
+
+TEST_F(ClientInstall, AFolderThatCannotBeMadeIsAnErrorWithANextStep) {
+  Put("to", "a file");
+  const Result<std::string> line = Install();
+  ASSERT_FALSE(line.ok());
+  EXPECT_FALSE(NextStep(line.status()).empty());
+}
+
+TEST_F(ClientInstall, TwoAtOnceAreRefused) {
+  fs::create_directories(root_ / "to");
+  const UniqueFd other(open((root_ / "to").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  ASSERT_EQ(flock(other.get(), LOCK_EX), 0);
+
+  EXPECT_EQ(StableCode(Install().status()), "busy");
+  EXPECT_THAT(FilesBelow("to"), ElementsAre());
+}
+
+}  // namespace
+}  // namespace starling
