@@ -8,7 +8,6 @@ if "KERAS_BACKEND" not in os.environ and importlib.util.find_spec("jax"):
 
 import keras  # noqa: E402  (the backend is chosen before)
 import mnist_data  # noqa: E402
-from swarmlearning.tf import SwarmCallback  # noqa: E402
 
 BATCH = 128
 MEASURED = 200  # test images of each class that measure every round; all of them measure the final model
@@ -26,7 +25,16 @@ def build():
     return model
 
 
-def main():
+def callback(sync_frequency, min_peers, validation, epochs):
+    from swarmlearning.tf import SwarmCallback
+    return SwarmCallback(syncFrequency=sync_frequency,
+                         minPeers=min_peers,
+                         adsValData=validation,
+                         adsValBatchSize=1000,
+                         totalEpochs=epochs)
+
+
+def main(make_callback=callback, saved="Saved the trained model - %s"):
     model_dir = os.environ.get("MODEL_DIR", "./model")
     epochs = int(os.environ.get("MAX_EPOCHS", "5"))
     min_peers = int(os.environ.get("MIN_PEERS", "2"))
@@ -43,11 +51,7 @@ def main():
     part = mnist_data.balanced(y_test, MEASURED)
 
     model = build()
-    swarm = SwarmCallback(syncFrequency=sync_frequency,
-                          minPeers=min_peers,
-                          adsValData=(x_test[part], y_test[part]),
-                          adsValBatchSize=1000,
-                          totalEpochs=epochs)
+    swarm = make_callback(sync_frequency, min_peers, (x_test[part], y_test[part]), epochs)
     model.fit(x_train, y_train, batch_size=BATCH, epochs=epochs, verbose=2, callbacks=[swarm])
 
     _loss, accuracy = model.evaluate(x_test, y_test, batch_size=1000, verbose=0)
@@ -55,7 +59,7 @@ def main():
     os.makedirs(model_dir, exist_ok=True)
     path = os.path.join(model_dir, "mnist.keras")
     model.save(path)
-    print(f"Saved the trained model - {path}")
+    print(saved % path)
 
 
 if __name__ == "__main__":
