@@ -22,6 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 constexpr std::size_t kFilesMax = 1000;
 constexpr std::string_view kClient = "starling";
+constexpr std::string_view kExamples = "examples";  // programs to begin with, no package
 constexpr std::string_view kVersionLine = "VERSION = \"";
 
 Status NotTheClient(const std::string& from, std::string_view why) {
@@ -40,7 +41,8 @@ Result<std::vector<std::string>> PackagesIn(const std::string& from) {
   std::error_code error;
   std::vector<std::string> names;
   for (fs::directory_iterator it(from, error), end; !error && it != end; it.increment(error)) {
-    if (fs::exists(it->path() / "__init__.py")) names.push_back(it->path().filename().string());
+    const std::string name = it->path().filename().string();
+    if (fs::exists(it->path() / "__init__.py") || name == kExamples) names.push_back(name);
   }
   if (error) return NotTheClient(from, StrCat("cannot be read: ", ErrnoText(error.value())));
   std::sort(names.begin(), names.end());

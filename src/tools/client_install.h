@@ -1,7 +1,7 @@
 // `starling client install`: copies the Python packages of the client from an image into a folder
-// that a stock framework image sees, usually an emptyDir. A package appears whole or not at all
-// under its name, and replaces an older one in one step; doing it again is harmless. One thread,
-// and one process at a time per folder: a second one is refused.
+// that a stock framework image sees, usually an emptyDir, and programs to begin with beside them. A
+// package appears whole or not at all under its name, and replaces an older one in one step; doing
+// it again is harmless. One thread, and one process at a time per folder: a second one is refused.
 #pragma once
 
 #include <string>

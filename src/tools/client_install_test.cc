@@ -129,5 +129,13 @@ TEST_F(ClientInstall, TwoAtOnceAreRefused) {
   EXPECT_THAT(FilesBelow("to"), ElementsAre());
 }
 
+TEST_F(ClientInstall, ExamplesComeWithIt) {
+  Put("from/examples/mnist/train.py", "import starling\n");
+
+  ASSERT_TRUE(Install().ok());
+
+  EXPECT_EQ(Read("to/examples/mnist/train.py"), "import starling\n");
+}
+
 }  // namespace
 }  // namespace starling
