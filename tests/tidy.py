@@ -29,8 +29,9 @@ FOLDERS = {
     "src/sn": (BELOW, ("nlohmann-json",)),
     "src/sl": (BELOW, ("nlohmann-json",)),
     "src/swci": (BELOW, ("nlohmann-json",)),
+    "src/kube": (("base", "crypto"), ("yaml-cpp", "nlohmann-json")),
     "src/tools": (BELOW + ("sn", "sl", "swci"), ()),
-    "src": (BELOW + ("sn", "sl", "swci", "tools"), ("cli11", "yaml-cpp", "nlohmann-json")),  # main.cc, environment.cc
+    "src": (BELOW + ("sn", "sl", "swci", "kube", "tools"), ("cli11", "yaml-cpp", "nlohmann-json")),  # main.cc, environment.cc
     "simulation": (("base", "crypto", "tensor", "protocol", "ledger"), ()),
 }
 EVERYWHERE = ("absl", "fmt")  # Status and StatusOr are in every signature, fmt in every log line

@@ -1,0 +1,226 @@
+// Objects beside the nodes: Services, volumes, what they are configured by, and all that is left
+// out as a whole.
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+
+#include "base/text.h"
+#include "kube/node.h"
+
+namespace starling::kube {
+namespace {
+
+constexpr std::string_view kAccess[] = {"ServiceAccount", "Role", "RoleBinding", "ClusterRole",
+                                        "ClusterRoleBinding"};
+constexpr std::string_view kVolumes[] = {"PersistentVolume", "StorageClass"};
+constexpr std::string_view kDomainKey = "trust_domain";
+
+template <std::size_t N>
+bool IsIn(const std::string_view (&list)[N], std::string_view what) {
+  return std::find(std::begin(list), std::end(list), what) != std::end(list);
+}
+
+// The object as it is, but for its namespace and the cluster's own fields.
+void Keep(Draft& draft, Document& document, Rule rule) {
+  OrderedJson out = OrderedJson::object();
+  for (Member& member : document.node->members) {
+    if (member.key == "apiVersion" || member.key == "kind") {
+      out[member.key] = member.value.text;
+      Mark(member.value, Rule::kKind);
+    } else if (member.key == "metadata") {
+      out[member.key] = ReadMetadata(draft, member.value, Rule::kName);
+    } else if (member.key == "status") {
+      Mark(member.value, Rule::kClusterField);
+    } else {
+      out[member.key] = ToJson(member.value);
+      Mark(member.value, rule);
+    }
+  }
+  draft.shared.push_back(std::move(out));
+}
+
+// `trust_domain = "x"` of a server.conf in HCL, or the same in JSON or YAML.
+std::string TrustDomainIn(std::string_view text) {
+  const std::size_t at = text.find(kDomainKey);
+  if (at == std::string_view::npos) return "";
+  std::size_t i = at + kDomainKey.size();
+  while (i < text.size() && (text[i] == ' ' || text[i] == '=' || text[i] == ':' || text[i] == '"'))
+    ++i;
+  const std::size_t start = i;
+  while (i < text.size() && (std::islower(static_cast<unsigned char>(text[i])) != 0 ||
+                             std::isdigit(static_cast<unsigned char>(text[i])) != 0 ||
+                             text[i] == '.' || text[i] == '-' || text[i] == '_'))
+    ++i;
+  return std::string(text.substr(start, i - start));
+}
+
+bool IsDomainName(std::string_view name) { return name == "TRUST_DOMAIN" || name == kDomainKey; }
+
+// Finds the trust domain in a server's pod or ConfigMap, and marks where it stood.
+void FindDomain(Draft& draft, Node& node) {
+  const std::string name = node.Text("name");
+  if (Node* const value = node.Find("value"); value != nullptr && IsDomainName(name)) {
+    draft.trust_domain = value->text;
+    Mark(node, Rule::kSpireDomain, "", value->text);
+  }
+  for (Member& member : node.members) {
+    if (member.value.kind != Node::Kind::kScalar) {
+      FindDomain(draft, member.value);
+      continue;
+    }
+    const std::string found =
+        IsDomainName(member.key) ? member.value.text : TrustDomainIn(member.value.text);
+    if (found.empty() || member.value.verdict) continue;
+    draft.trust_domain = found;
+    Mark(member.value, Rule::kSpireDomain, "", found);
+  }
+}
+
+int Number(std::string_view text) {
+  int value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size() ? value : 0;
+}
+
+// A node's Service, port by port.
+class ServiceReader {
+ public:
+  ServiceReader(Draft& draft, Document& document) : draft_(draft), document_(document) {
+    learning_ = document.component == Component::kLearningNode;
+    name_ = learning_ ? "blobs" : "api";
+    Node* const container = document.workload->MainContainer();
+    NodeDraft node;
+    node.learning = learning_;
+    if (const Node* const env = container->Find("env")) {
+      for (const Member& member : env->members)
+        node.env.push_back(
+            {{"name", member.value.Text("name")}, {"value", member.value.Text("value")}});
+    }
+    port_ = NodePort(node);
+  }
+
+  void Read() {
+    Node& spec = *document_.node->Find("spec");
+    OrderedJson ports = OrderedJson::array();
+    if (Node* const list = spec.Find("ports")) {
+      for (Member& member : list->members) ReadPort(member.value, &ports);
+    }
+    if (ports.empty()) return Mark(*document_.node, Rule::kServiceUnneeded);
+    OrderedJson out = {{"apiVersion", "v1"}, {"kind", "Service"}};
+    Mark(*document_.node->Find("apiVersion"), Rule::kKind);
+    Mark(*document_.node->Find("kind"), Rule::kKind);
+    out["metadata"] = ReadMetadata(draft_, *document_.node->Find("metadata"), Rule::kName);
+    out["spec"] = ReadSpec(spec);
+    out["spec"]["ports"] = ports;
+    if (Node* const status = document_.node->Find("status")) Mark(*status, Rule::kClusterField);
+    draft_.node_files[document_.workload->name].push_back(std::move(out));
+  }
+
+ private:
+  [[nodiscard]] bool IsOurs(const Node& port) const {
+    const std::string name = LowerCase(port.Text("name"));
+    if (name.find(learning_ ? "fs" : "api") != std::string::npos) return true;
+    const int number = Number(port.Text("port"));
+    const int target =
+        port.Find("targetPort") == nullptr ? number : Number(port.Text("targetPort"));
+    return target == port_ || number == port_;
+  }
+
+  void ReadPort(Node& port, OrderedJson* out) {
+    if (!IsOurs(port)) return Mark(port, Rule::kPortUnneeded);
+    OrderedJson json = {{"name", name_}};
+    for (const char* const key : {"port", "nodePort", "protocol", "appProtocol"}) {
+      if (const Node* const value = port.Find(key)) json[key] = ToJson(*value);
+    }
+    json["targetPort"] = name_;
+    out->push_back(std::move(json));
+    Mark(port, learning_ ? Rule::kPortBlobs : Rule::kPortApi, name_);
+  }
+
+  OrderedJson ReadSpec(Node& spec) {
+    OrderedJson out = OrderedJson::object();
+    for (Member& member : spec.members) {
+      const bool assigned = member.key == "clusterIPs" || member.key == "ipFamilies" ||
+                            (member.key == "clusterIP" && member.value.text != "None");
+      if (member.key == "ports") continue;
+      if (member.key == "selector") {
+        Mark(member.value, Rule::kServiceSelector, document_.workload->name);
+      } else if (assigned) {
+        Mark(member.value, Rule::kClusterField);
+      } else {
+        out[member.key] = ToJson(member.value);
+        Mark(member.value, Rule::kService);
+      }
+    }
+    out["selector"] = {{"app.kubernetes.io/name", document_.workload->name}};
+    if (!out.contains("publishNotReadyAddresses")) {
+      out["publishNotReadyAddresses"] = true;
+      document_.added.push_back(
+          {Rule::kAddedService, "publishNotReadyAddresses", "also before it is ready"});
+    }
+    return out;
+  }
+
+  Draft& draft_;
+  Document& document_;
+  bool learning_ = false;
+  std::string name_;
+  int port_ = 0;
+};
+
+Rule RuleOfWhole(Component component) {
+  switch (component) {
+    case Component::kLicence:
+      return Rule::kLicence;
+    case Component::kOperatorLine:
+      return Rule::kOperatorLine;
+    case Component::kSpireServer:
+      return Rule::kSpireConfig;
+    default:
+      return Rule::kOtherWorkload;
+  }
+}
+
+bool IsLeftOut(Component component) {
+  return component == Component::kLicence || component == Component::kSpireServer ||
+         component == Component::kOperatorLine;
+}
+
+}  // namespace
+
+void ImportService(Draft& draft, Document& document) {
+  if (document.component == Component::kSpireServer)
+    return Mark(*document.node, Rule::kSpireService, "Service spire-server");
+  const bool node = document.component == Component::kNetworkNode ||
+                    document.component == Component::kLearningNode;
+  if (!node) return Mark(*document.node, RuleOfWhole(document.component));
+  ServiceReader(draft, document).Read();
+}
+
+void ImportObject(Draft& draft, Document& document) {
+  Node& node = *document.node;
+  if (document.kind == "List") return Mark(node, Rule::kList);
+  if (IsIn(kAccess, document.kind)) {
+    if (!draft.options.legacy_token) return Mark(node, Rule::kTokenAccess);
+    return Keep(draft, document, Rule::kTokenAccessKept);
+  }
+  if (document.kind == "Secret" && draft.token_secrets.contains(document.name)) {
+    if (!draft.options.legacy_token) return Mark(node, Rule::kTokenAccess);
+    return Keep(draft, document, Rule::kTokenAccessKept);
+  }
+  if (document.component == Component::kSpireServer) {
+    FindDomain(draft, node);
+    if (!document.IsWorkload()) return Mark(node, Rule::kSpireConfig);
+    draft.spire_server = true;
+    return Mark(node, Rule::kSpireWorkload, "identity/spire-standalone");
+  }
+  if (document.IsWorkload() || IsLeftOut(document.component))
+    return Mark(node, RuleOfWhole(document.component));
+  if (document.kind == "PersistentVolumeClaim") return Keep(draft, document, Rule::kClaim);
+  if (IsIn(kVolumes, document.kind)) return Keep(draft, document, Rule::kPersistentVolume);
+  if (document.kind == "ConfigMap" || document.kind == "Secret")
+    return Keep(draft, document, Rule::kObjectKept);
+  Mark(node, Rule::kOtherKind);
+}
+
+}  // namespace starling::kube
