@@ -75,6 +75,7 @@ class Parser {
     AddLooks();
     AddSwarms();
     AddRest();
+    AddKube();
   }
 
   Result<CommandLine> Parse(const std::vector<std::string>& arguments) {
@@ -135,6 +136,7 @@ class Parser {
   void AddLooks();
   void AddSwarms();
   void AddRest();
+  void AddKube();
   [[nodiscard]] std::string Name() const;
   Result<CommandLine> Help();
   Result<CommandLine> Finish();
@@ -313,6 +315,25 @@ void Parser::AddRest() {
       ->check(CLI::Range(1, 3650));
 }
 
+void Parser::AddKube() {
+  CLI::App* const kube =
+      app_.add_subcommand("kube", "Kubernetes: import manifests of HPE Swarm Learning");
+  kube->require_subcommand(1);
+  CLI::App* const import = Add(*kube, "import",
+                               "turns HPE-style manifests into an overlay of ours, and says of "
+                               "every field what became of it",
+                               Command::kKubeImport);
+  KubeImportRequest& request = out_.kube_import;
+  import->add_option("FILE", request.files, "manifests, YAML")->required();
+  import->add_option("-o,--output", request.folder, "folder of the overlay")->required();
+  import->add_option("--base", request.options.base, "our base, as seen from that folder")
+      ->capture_default_str();
+  import->add_flag("--legacy-token", request.options.legacy_token,
+                   "keep the init container that fetches a join token, and its rights");
+  import->add_flag("--force", request.force, "write into a folder that no import made");
+  import->add_flag("--json", out_.json, "print JSON");
+}
+
 std::string Parser::Name() const {
   std::string name = "starling";
   for (const CLI::App* app = &app_; !app->get_subcommands().empty();) {
@@ -347,6 +368,7 @@ Result<CommandLine> Parser::Finish() {
   }
   out_.training.json = out_.status.json = out_.explain.json = out_.verify.json = out_.json;
   out_.run.program = out_.program;
+  out_.kube_import.json = out_.json;
   return out_;
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "environment.h"
+#include "kube_import.h"
 #include "swci/training.h"
 #include "tools/client_install.h"
 #include "tools/tools.h"
@@ -39,7 +40,8 @@ struct CommandLine {
     kVersion,
     kDevCa,
     kIdentityShow,
-    kClientInstall
+    kClientInstall,
+    kKubeImport
   };
   Command command = Command::kHelp;
   std::string help;                          // kHelp: what to print
@@ -56,6 +58,7 @@ struct CommandLine {
   RunOptions run;
   DevCaRequest dev_ca;
   ClientInstallOptions client_install;
+  KubeImportRequest kube_import;
   Role show_as = Role::kSl;  // kIdentityShow
 };
 

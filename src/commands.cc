@@ -331,6 +331,11 @@ int RunCommand(const CommandLine& line, const Machine& machine) {
       return FinishCode(
           RunExplain(line, machine, {machine.clock, machine.random, machine.self, machine.stop}),
           "starling explain");
+    case Command::kKubeImport: {
+      // Exit code 2 is for a command line that is wrong, not for a manifest.
+      const Status done = RunKubeImport(line.kube_import, std::cout);
+      return Finish(done, "starling kube import") == 0 ? 0 : 1;
+    }
     case Command::kVerify:
     case Command::kRun:
     case Command::kDemo:

@@ -1,0 +1,69 @@
+#include "kube_import.h"
+
+#include <algorithm>
+
+#include "base/fs.h"
+#include "base/text.h"
+#include "environment.h"
+#include "kube/manifest.h"
+#include "kube/overlay_folder.h"
+
+namespace starling {
+namespace {
+
+constexpr std::size_t kFilesMax = 100;
+
+template <std::size_t N>
+bool Has(const std::array<std::string_view, N>& names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+template <typename Match>
+std::optional<kube::KnownSetting> Find(bool learning, const Match& match) {
+  const auto role = static_cast<unsigned>(learning ? Role::kSl : Role::kSn);
+  for (const Setting& setting : SettingsTable()) {
+    if ((setting.roles & role) == 0 || setting.treatment == Treatment::kLater) continue;
+    if (!match(setting)) continue;
+    return kube::KnownSetting{std::string(setting.name), std::string(setting.meaning),
+                              setting.treatment == Treatment::kUsed, setting.toggle};
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+kube::SettingsLookup SettingsForImport() {
+  return {[](bool learning, std::string_view variable) {
+            return Find(learning, [&](const Setting& setting) {
+              return !variable.empty() &&
+                     (Has(setting.env, variable) || Has(setting.env_03, variable));
+            });
+          },
+          [](bool learning, std::string_view option) {
+            return Find(learning, [&](const Setting& setting) {
+              return !option.empty() && (setting.name == option || Has(setting.flags, option));
+            });
+          }};
+}
+
+Status RunKubeImport(const KubeImportRequest& request, std::ostream& out) {
+  if (request.files.size() > kFilesMax)
+    return absl::InvalidArgumentError(StrCat("more than ", kFilesMax, " files"));
+  std::vector<kube::InputFile> inputs;
+  for (const std::string& file : request.files) {
+    ASSIGN_OR_RETURN(std::string text, ReadFile(file, kube::ManifestLimits().bytes_max));
+    inputs.push_back({file, std::move(text)});
+  }
+  ASSIGN_OR_RETURN(const kube::Import import,
+                   kube::ImportManifests(inputs, request.options, SettingsForImport()));
+  RETURN_IF_ERROR(kube::WriteOverlay(request.folder, import.files, request.force));
+  if (request.json) {
+    out << kube::ReportJson(import).dump(2) << "\n";
+    return absl::OkStatus();
+  }
+  out << kube::ReportText(import) << "overlay: " << request.folder << "; next: kubectl apply -k "
+      << request.folder << "\n";
+  return absl::OkStatus();
+}
+
+}  // namespace starling
