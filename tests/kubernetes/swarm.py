@@ -136,3 +136,54 @@ class Swarm:
     def result(self, node):
         """The result.json of a learning node."""
         return json.loads((self.claim_folder(f"model-{node}") / "state" / "result.json").read_text(encoding="utf-8"))
+
+
+class RoundsSwarm(Swarm):
+    """The scenario with the deterministic trainer (overlays/rounds): it goes on until finish()."""
+
+    nodes = ("sl-node01", "sl-node02")
+
+    def __init__(self, cluster, edits=()):
+        super().__init__(cluster, HOME / "tests" / "kubernetes" / "overlays" / "rounds", edits=edits)
+
+    def apply(self):
+        program = {name: (HOME / "tests" / "chaos" / name).read_text(encoding="utf-8") for name in ("program.py", "updates.py")}
+        self.cluster.kubectl("apply", "-f", HOME / "deploy" / "kubernetes" / "scenario" / "namespace.yaml")
+        self.cluster.apply([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "program"}, "data": program}], self.namespace)
+        super().apply()
+
+    def sealed(self):
+        """How many rounds are."""
+        return len(self.rounds())
+
+    def wait_rounds(self, more, limit=120):
+        """Waits for so many more rounds."""
+        wanted = self.sealed() + more
+        self.cluster.wait(f"round {wanted}", limit, lambda: self.sealed() >= wanted)
+
+    def finish(self, limit=180):
+        """Tells the programs to end with a round that comes soon, and waits for the jobs."""
+        last = self.sealed() + 10
+        for node in self.nodes:
+            (self.claim_folder(f"model-{node}") / "model" / "end").write_text(str(last), encoding="ascii")
+        for node in self.nodes:
+            self.cluster.wait(f"{node} to be complete", limit, lambda node=node: self.complete(node))
+
+    def pid(self, pod, container):
+        """The number of a container's first process, as the node counts."""
+        name = self._container(pod, container)
+        for line in self.cluster.enter(["ctr", "-n", "k8s.io", "tasks", "list"]).stdout.splitlines():
+            if line.startswith(name):
+                return line.split()[1]
+        raise kube.Failed(f"{pod} {container} does not run")
+
+    def kill(self, pod, container):
+        """Kills a container's processes, as a machine without memory does."""
+        self.cluster.enter(["ctr", "-n", "k8s.io", "tasks", "kill", "--all", "--signal", "SIGKILL", self._container(pod, container)])
+
+    def _container(self, pod, container):
+        status = self.cluster.json(f"pod/{pod}", self.namespace)["status"]
+        for each in status.get("initContainerStatuses", []) + status["containerStatuses"]:
+            if each["name"] == container:
+                return each["containerID"].removeprefix("containerd://")
+        raise kube.Failed(f"{pod} has no container {container}")
