@@ -118,6 +118,11 @@ class Cluster:
         """Runs a program in the network beside the node; answers the finished process."""
         return self.script("outside", *argv, **options)
 
+    def start_outside(self, argv):
+        """The same in the background; answers the process, with pipes as its input and output. It must end with its input: it is in
+        another PID namespace, where no signal of ours gets to."""
+        return subprocess.Popen([SCRIPT, "outside", *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
     def load(self, archive):
         """Imports an image from an OCI archive."""
         self.script("load", archive, limit=600)
