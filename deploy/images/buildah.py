@@ -28,8 +28,8 @@ class Buildah:
 
     def build(self, context, epoch, arguments, pull):
         """Builds context/Containerfile. Answers the image's id."""
-        # One layer for what a stage adds, and every time in it the same.
-        command = ["build", "--isolation", "chroot", "--layers=false", "--timestamp", epoch, "--format", "oci",
+        # One layer for what a stage adds, every time in it the same, and no label that names buildah's version.
+        command = ["build", "--isolation", "chroot", "--layers=false", "--timestamp", epoch, "--identity-label=false", "--format", "oci",
                    "--pull" if pull else "--pull-never", "--quiet"]
         for key, value in sorted(arguments.items()):
             command += ["--build-arg", f"{key}={value}"]
@@ -48,9 +48,13 @@ class Buildah:
         container = self("from", "--pull-never", image)
         try:
             self("copy", "--chown", "0:0", container, source, path)
-            return self("commit", "--quiet", "--format", "oci", "--timestamp", epoch, container)
+            return self("commit", "--quiet", "--identity-label=false", "--format", "oci", "--timestamp", epoch, container)
         finally:
             self("rm", container)
+
+    def forget_unnamed(self):
+        """Removes images that another took the name of. Their archives, if they have one, stay."""
+        self("rmi", "--prune", "--force", quiet=True)
 
     def archive(self, image, name, path):
         """Writes the OCI archive `path`, whole or not at all."""

@@ -104,6 +104,22 @@ class Images(unittest.TestCase):
         self.assertIn("spiffe://starling.local/swarm/sn", text)
         self.assertEqual((data / "ca" / "ca-cert.pem").stat().st_uid, USER)
 
+    def test_names_of_other_machines_are_resolved(self):
+        root = self.container("starling").root
+        (root / "etc/hosts").write_text("127.0.0.1 sn.example\n")  # Kubernetes mounts it.
+        authority = self.temporary()
+        self.run_in("starling", "/usr/bin/starling", "identity", "dev-ca", "ca", "--issue", "/swarm/operator:me",
+                    writable=[(authority, "/var/lib/starling")])
+        files = ["--cert", "ca/me-cert.pem", "--key", "ca/me-key.pem", "--cacert", "ca/ca-cert.pem"]
+        causes = []
+        for host in ("sn.example", "nowhere.invalid"):
+            code, output, errors = self.container("starling").run(
+                "/usr/bin/starling", "training", "list", "--sn", f"{host}:{free_port()}", *files, writable=[(authority, "/var/lib/starling")])
+            self.assertEqual((code, output), (1, ""), errors)
+            causes.append(errors)
+        self.assertIn("connection-refused", causes[0])
+        self.assertNotIn("connection-refused", causes[1])
+
     # --- the client --------------------------------------------------------------------------------------------------------
 
     def test_the_client_comes_into_a_stock_framework_image(self):
@@ -225,6 +241,15 @@ class Images(unittest.TestCase):
         files = self.images["starling"].files()
         for package in ("starling", "libssl-dev", "libgrpc-dev", "libboost1.74-dev"):
             self.assertIn(f"usr/share/doc/{package}/copyright", files)
+
+    def test_only_a_setting_says_which_registry(self):
+        for file in sorted((HOME / "deploy/images").glob("*/Containerfile")):
+            text = file.read_text()
+            stages = {"scratch", *re.findall(r"^FROM \S+ AS (\S+)", text, re.M)}
+            for parent in re.findall(r"^FROM (\S+)", text, re.M):
+                self.assertTrue(parent in stages or re.fullmatch(r"\$\{[A-Z]+\}", parent), f"{file}: {parent}")
+            for default in re.findall(r"^ARG (?:BASE|STARLING|KERAS)=(\S+)", text, re.M):
+                self.assertRegex(default, r"^(localhost/)?[a-z-]+:[a-z0-9.-]+$")
 
     # --- the same again --------------------------------------------------------------------------------------------------------
 
