@@ -1,96 +1,28 @@
 #include "kube_import.h"
 
-#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <set>
 #include <sstream>
 
-#include "base/fs.h"
 #include "base/scratch_testing.h"
-#include "base/text.h"
 #include "command_line.h"
 #include "gmock/gmock.h"
-#include "gtest/gtest.h"
-#include "kube/manifest.h"
-#include "yaml-cpp/yaml.h"
+#include "kube_import_testing.h"
 
 namespace starling {
 namespace {
 
-using kube::Import;
-using kube::ImportManifests;
-using kube::ImportOptions;
-using kube::InputFile;
-using kube::ReportLine;
 using ::testing::AllOf;
-using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-constexpr std::string_view kLegacy = "tests/kubernetes/legacy";
-constexpr std::string_view kNames[] = {
-    "apls", "network-node-sentinel", "network-node01", "sl-node01", "sl-node02", "spire-server"};
-
-std::vector<InputFile> SixManifests() {
-  std::vector<InputFile> out;
-  for (const std::string_view name : kNames) {
-    const auto text = ReadFile(StrCat(kLegacy, "/", name, ".yaml"));
-    EXPECT_TRUE(text.ok()) << text.status();
-    out.push_back({StrCat(name, ".yaml"), text.value_or("")});
-  }
-  return out;
-}
-
-Import ImportOf(const std::vector<InputFile>& inputs, const ImportOptions& options = {}) {
-  auto import = ImportManifests(inputs, options, SettingsForImport());
-  EXPECT_TRUE(import.ok()) << import.status();
-  return import.ok() ? *std::move(import) : Import();
-}
-
-// A node's Pod with `container` and `pod` as further fields, in flow style.
-Import PodOf(const std::string& image, const std::string& container, const std::string& pod = "",
-             const ImportOptions& options = {}) {
-  return ImportOf({{"a.yaml", StrCat("apiVersion: v1\nkind: Pod\nmetadata: {name: n}\nspec: {",
-                                     "containers: [{name: c, image: ", image, ", ", container,
-                                     "}], ", pod, "}\n")}},
-                  options);
-}
-
-// The rule of the line of `path`; "" where there is none.
-std::string RuleOf(const Import& import, std::string_view path) {
-  for (const ReportLine& line : import.lines) {
-    if (line.path == path) return std::string(kube::TextOf(line.rule).id);
-  }
-  return "";
-}
-
-YAML::Node WorkloadOf(const Import& import) { return YAML::LoadAll(import.files.at("n.yaml"))[0]; }
-YAML::Node PodSpecOf(const Import& import) {
-  return WorkloadOf(import)["spec"]["template"]["spec"];
-}
-YAML::Node ContainerOf(const Import& import) { return PodSpecOf(import)["containers"][0]; }
-
-std::string VariableOf(const YAML::Node& container, const std::string& name) {
-  for (const auto& item : container["env"]) {
-    if (item["name"].as<std::string>() == name)
-      return item["value"] ? item["value"].as<std::string>() : "from elsewhere";
-  }
-  return "absent";
-}
-
-std::vector<std::string> TextsOf(const YAML::Node& list) {
-  std::vector<std::string> out;
-  for (const auto& item : list) out.push_back(item.as<std::string>());
-  return out;
-}
 
 // --- what the six manifests become
 
 // To make the expected files again, in tests/kubernetes/legacy:
-//   starling kube import *.yaml -o expected --base ../deploy/kubernetes/base > report.txt
+//   starling kube import *.yaml -o expected --base ../../../../deploy/kubernetes/base > report.txt
 TEST(KubeImport, MakesTheExpectedOverlayOfTheSixManifests) {
-  const Import import = ImportOf(SixManifests());
+  const Import import = ImportOf(SixManifests(), {.base = std::string(kBase)});
   const std::string expected = StrCat(kLegacy, "/expected");
   std::set<std::string> names;
   for (const auto& entry : std::filesystem::directory_iterator(expected)) {
@@ -199,8 +131,9 @@ TEST(KubeImport, MakesAStatefulSetOfANetworkNode) {
   EXPECT_EQ(RuleOf(import, "spec.containers[0].command[0]"), "command");
   EXPECT_EQ(RuleOf(import, "spec.restartPolicy"), "restart");
   EXPECT_THAT(import.files.at("kustomization.yaml"),
-              AllOf(HasSubstr("- name: registry/starling\n  newName: r.example/starling\n"),
-                    HasSubstr("namespace: swarm\n")));
+              AllOf(HasSubstr("namespace: swarm\n"),
+                    HasSubstr("spec.template.spec.containers.[name=c].image")));
+  EXPECT_THAT(import.files.at("settings.yaml"), HasSubstr("registry: r.example\n"));
 }
 
 TEST(KubeImport, KnowsADerivedImageByItsVariables) {
@@ -292,13 +225,13 @@ TEST(KubeImport, KeepsTheTokenInitContainerOnlyWhenAsked) {
   EXPECT_EQ(RuleOf(import, "spec.initContainers[1].command[0]"), "init");
   EXPECT_EQ(RuleOf(import, "spec.serviceAccountName"), "token-access");
   EXPECT_EQ(PodSpecOf(import)["initContainers"].size(), 1U);
-  EXPECT_THAT(import.files.at("n.yaml"), HasSubstr("n-identity"));
+  EXPECT_THAT(import.files.at("n.yaml"), HasSubstr("identity-n"));
   const Import legacy = PodOf("sn", "tty: true", pod, {.legacy_token = true});
   EXPECT_EQ(RuleOf(legacy, "spec.initContainers[0].command[2]"), "token-init-kept");
   EXPECT_EQ(PodSpecOf(legacy)["initContainers"].size(), 2U);
   EXPECT_EQ(PodSpecOf(legacy)["serviceAccountName"].as<std::string>(), "a");
   EXPECT_TRUE(PodSpecOf(legacy)["automountServiceAccountToken"].as<bool>());
-  EXPECT_THAT(legacy.files.at("n.yaml"), Not(HasSubstr("n-identity")));
+  EXPECT_THAT(legacy.files.at("n.yaml"), Not(HasSubstr("identity-n")));
 }
 
 // --- a learning node
@@ -345,111 +278,6 @@ TEST(KubeImport, PutsASidecarBesideAnyOtherFramework) {
   EXPECT_EQ(RuleOf(import, "spec.containers[0].env[0].value"), "program-command");
   EXPECT_EQ(RuleOf(import, "spec.containers[0].image"), "image-program");
   EXPECT_EQ(RuleOf(import, "spec.containers[0].workingDir"), "command-kept");
-}
-
-// --- other objects
-
-Import WithNode(const std::string& objects, const ImportOptions& options = {}) {
-  return ImportOf({{"a.yaml", StrCat("apiVersion: v1\nkind: Pod\nmetadata: {name: n, namespace: x, "
-                                     "labels: {app: n}}\nspec: {containers: [{name: c, image: "
-                                     "sn}]}\n---\n",
-                                     objects)}},
-                  options);
-}
-
-TEST(KubeImport, KeepsWhatANodesServiceIsReachedBy) {
-  const Import import = WithNode(
-      "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {type: NodePort, clusterIP: "
-      "10.0.0.1, selector: {app: n}, ports: [{name: api, port: 80, targetPort: 30304, nodePort: "
-      "31000}, {name: p2p, port: 30303}]}\n");
-  const std::vector<YAML::Node> objects = YAML::LoadAll(import.files.at("n.yaml"));
-  const YAML::Node& service = objects.back();
-  EXPECT_EQ(service["metadata"]["name"].as<std::string>(), "s");
-  EXPECT_EQ(service["spec"]["type"].as<std::string>(), "NodePort");
-  ASSERT_EQ(service["spec"]["ports"].size(), 1U);
-  EXPECT_EQ(service["spec"]["ports"][0]["nodePort"].as<int>(), 31000);
-  EXPECT_EQ(service["spec"]["ports"][0]["targetPort"].as<std::string>(), "api");
-  EXPECT_EQ(objects[0]["spec"]["serviceName"].as<std::string>(), "s");
-  EXPECT_EQ(RuleOf(import, "spec.ports[1].port"), "port-unneeded");
-  EXPECT_EQ(RuleOf(import, "spec.selector.app"), "service-selector");
-  EXPECT_EQ(RuleOf(import, "spec.clusterIP"), "cluster-field");
-  EXPECT_EQ(RuleOf(import, "spec.type"), "service");
-}
-
-TEST(KubeImport, KeepsVolumesAndSaysWhatItLeavesAlone) {
-  const Import import = WithNode(
-      "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: p, namespace: y}\nspec: "
-      "{accessModes: [ReadWriteMany]}\n---\n"
-      "apiVersion: v1\nkind: PersistentVolume\nmetadata: {name: v}\nspec: {hostPath: {path: "
-      "/d}}\n---\n"
-      "apiVersion: example/v1\nkind: Strange\nmetadata: {name: z}\ndata: 1\n---\n"
-      "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {template: {spec: "
-      "{containers: [{name: c, image: nginx}]}}}\n");
-  EXPECT_THAT(import.files.at("shared.yaml"),
-              AllOf(HasSubstr("ReadWriteMany"), HasSubstr("hostPath"), Not(HasSubstr("Strange"))));
-  EXPECT_EQ(RuleOf(import, "spec.accessModes[0]"), "claim");
-  EXPECT_EQ(RuleOf(import, "spec.hostPath.path"), "persistent-volume");
-  EXPECT_EQ(RuleOf(import, "data"), "other-kind");
-  EXPECT_EQ(RuleOf(import, "spec.template.spec.containers[0].image"), "other-workload");
-  EXPECT_THAT(import.files.at("kustomization.yaml"), HasSubstr("namespace: x\n"));
-  EXPECT_THAT(ReportText(import), HasSubstr("metadata.namespace: changed as x"));
-}
-
-TEST(KubeImport, CarriesTheTrustDomainOver) {
-  const Import import = WithNode(
-      "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: conf}\ndata: {server.conf: 'server { "
-      "trust_domain = \"a.example\" }'}\n---\n"
-      "apiVersion: v1\nkind: Pod\nmetadata: {name: spire}\nspec: {containers: [{name: s, image: "
-      "h/spire-server:0.3.0}], volumes: [{name: v, configMap: {name: conf}}]}\n");
-  EXPECT_EQ(RuleOf(import, "data.server.conf"), "spire-domain");
-  EXPECT_EQ(VariableOf(ContainerOf(import), "STARLING_SPIRE_TRUST_DOMAIN"), "a.example");
-  EXPECT_THAT(import.files.at("kustomization.yaml"), HasSubstr("spire-standalone"));
-}
-
-TEST(KubeImport, RefusesWhatIsNoManifestOfASwarm) {
-  const auto error = [](const std::string& text) {
-    return std::string(
-        ImportManifests({{"a.yaml", text}}, {}, SettingsForImport()).status().message());
-  };
-  EXPECT_THAT(error("a: 1\n"), HasSubstr("a.yaml:1:1: no Kubernetes object"));
-  EXPECT_THAT(error("apiVersion: v1\nkind: Pod\n"), HasSubstr("metadata is missing"));
-  EXPECT_THAT(error("apiVersion: v1\nkind: Pod\nmetadata: {name: ../x}\n"), HasSubstr("no name"));
-  EXPECT_THAT(error("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n"),
-              HasSubstr("no Pod of a network node"));
-  const std::string node =
-      "apiVersion: v1\nkind: Pod\nmetadata: {name: n}\nspec: {containers: [{name: c, image: "
-      "sn}]}\n";
-  EXPECT_EQ(error(node), "");
-  EXPECT_THAT(error(StrCat(node, "---\n", node)), HasSubstr("a.yaml:6:1: Pod n a second time"));
-  EXPECT_THAT(
-      error("apiVersion: v1\nkind: Pod\nmetadata: {name: kustomization}\nspec: {containers: "
-            "[{name: c, image: sn}]}\n"),
-      HasSubstr("a node's name"));
-}
-
-TEST(KubeImport, WritesNothingWhenOneFileIsBad) {
-  const ScratchDirectory scratch;
-  ASSERT_TRUE(WriteFileDurably(scratch.File("bad.yaml"), "a: [\n").ok());
-  KubeImportRequest request;
-  request.files = {StrCat(kLegacy, "/network-node01.yaml"), scratch.File("bad.yaml")};
-  request.folder = scratch.File("overlay");
-  std::ostringstream out;
-  EXPECT_THAT(std::string(RunKubeImport(request, out).message()), HasSubstr("bad.yaml:"));
-  EXPECT_FALSE(std::filesystem::exists(request.folder));
-  EXPECT_EQ(out.str(), "");
-}
-
-TEST(KubeImport, HasACommandLine) {
-  const auto line = ParseCommandLine(
-      {"kube", "import", "a.yaml", "b.yaml", "-o", "dir", "--base", "../b", "--legacy-token"});
-  ASSERT_TRUE(line.ok()) << line.status();
-  EXPECT_EQ(line->command, CommandLine::Command::kKubeImport);
-  EXPECT_EQ(line->kube_import.files, (std::vector<std::string>{"a.yaml", "b.yaml"}));
-  EXPECT_EQ(line->kube_import.folder, "dir");
-  EXPECT_EQ(line->kube_import.options.base, "../b");
-  EXPECT_TRUE(line->kube_import.options.legacy_token);
-  EXPECT_FALSE(ParseCommandLine({"kube", "import", "a.yaml"}).ok());
-  EXPECT_FALSE(ParseCommandLine({"kube", "import", "-o", "dir"}).ok());
 }
 
 // --- the rules

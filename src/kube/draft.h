@@ -57,11 +57,18 @@ struct Draft {
   std::string name_space;               // of all objects
   std::set<std::string> token_secrets;  // names
   std::vector<OrderedJson> shared;      // objects of no single node: volumes.yaml
-  std::map<std::string, std::vector<OrderedJson>> node_files;  // by node: its objects
-  std::map<std::string, Component> nodes;                      // by name
-  std::map<std::string, std::string> images;  // of ours, "starling" → registry; "" keeps the base's
+  std::map<std::string, std::vector<OrderedJson>> node_files = {};  // by node: its objects
+  std::map<std::string, Component> nodes = {};                      // by name
+  std::string registry = {};  // of all images; "" until a node's image named one
   bool spire_server = false;
-  std::string trust_domain;  // "" where the input names none
+  OrderedJson spire_labels = OrderedJson::object();  // of its pod, by which others find it
+  std::string trust_domain = {};                     // "" where the input names none
+  // Images that the setting `registry` is put into: kind and name of the workload, containers.
+  struct Images {
+    std::string kind, name;
+    std::vector<std::string> containers, init_containers;
+  };
+  std::vector<Images> registry_targets = {};
 };
 
 // The component by an image's name and what its variables say, for images that were derived.

@@ -12,8 +12,16 @@ namespace starling::kube {
 namespace {
 
 constexpr std::size_t kNameBytesMax = 253;
-constexpr std::size_t kNodeNameBytesMax = 50;  // leaves room for -identity and -state in a label
+constexpr std::size_t kNodeNameBytesMax = 50;  // leaves room for what a controller appends
 constexpr std::string_view kNamespace = "swarm";
+// Of the overlay, beside one for each node.
+constexpr std::string_view kOwnFiles[] = {"kustomization", "namespace", "settings", "shared",
+                                          "spire-server"};
+
+template <std::size_t N>
+bool IsIn(const std::string_view (&list)[N], std::string_view what) {
+  return std::find(std::begin(list), std::end(list), what) != std::end(list);
+}
 
 // RFC 1123: what an object may be called. Names become files, so nothing else gets through.
 bool IsObjectName(std::string_view name) {
@@ -75,7 +83,7 @@ Status CheckDocuments(const Draft& draft) {
     if (!IsNode(document)) continue;
     const bool fits =
         document.name.size() <= kNodeNameBytesMax && document.name.find('.') == std::string::npos;
-    if (!fits || document.name == "shared" || document.name == "kustomization")
+    if (!fits || IsIn(kOwnFiles, document.name))
       return ManifestError(
           document.file, *document.node,
           StrCat("a node's name: at most ", kNodeNameBytesMax,
@@ -172,7 +180,7 @@ std::string LineText(const ReportLine& line) {
 
 Result<Import> ImportManifests(const std::vector<InputFile>& inputs, const ImportOptions& options,
                                const SettingsLookup& settings) {
-  Draft draft{options, settings, {}, {}, "", {}, {}, {}, {}, {}, false, ""};
+  Draft draft{.options = options, .settings = settings};
   for (const InputFile& input : inputs) {
     ASSIGN_OR_RETURN(std::vector<Node> trees, ParseManifests(input.name, input.text));
     draft.trees.push_back(std::move(trees));
@@ -189,6 +197,8 @@ Result<Import> ImportManifests(const std::vector<InputFile>& inputs, const Impor
     reporter.Walk(*document.node, "");
     reporter.Added();
   }
+  out.lines.push_back({"kustomization.yaml", 0, StrCat("Namespace ", draft.name_space),
+                       "ConfigMap swarm-settings", Rule::kAddedSettings, "", ""});
   return out;
 }
 

@@ -15,9 +15,9 @@ struct NodeDraft {
   bool learning = false;
   bool sidecar = false;  // learning: the SL stands beside a container with the user's framework
   bool legacy_token = false;
-  std::string trust_domain;  // "" where the input names none
-  std::string service;       // by which others find it
-  bool has_service = false;  // the input has it
+  bool spire_server = false;  // the overlay has one
+  std::string service;        // by which others find it
+  bool has_service = false;   // the input has it
   OrderedJson labels = OrderedJson::object();
   OrderedJson annotations = OrderedJson::object();
   OrderedJson pod = OrderedJson::object();        // kept fields of the pod

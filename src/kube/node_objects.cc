@@ -12,10 +12,11 @@ constexpr int kUser = 65532;
 constexpr int kHealthPort = 9464;
 constexpr int kNetworkGraceSeconds = 30;
 constexpr int kLearningGraceSeconds = 60;
-constexpr int kJobRetries = 6;
-constexpr std::string_view kState = "/var/lib/starling";
+constexpr int kJobRetries = 20;
+constexpr std::string_view kStateVolume = "/var/lib/starling";
+constexpr std::string_view kState = "/var/lib/starling/state";  // Beside it stands lost+found.
 constexpr std::string_view kIdentity = "/run/starling/identity";
-constexpr std::string_view kSocket = "/run/starling/socket";
+constexpr std::string_view kSocket = "/run/starling/bridge";
 constexpr std::string_view kClient = "/opt/starling";
 constexpr std::string_view kTag = ":" STARLING_VERSION;
 
@@ -51,11 +52,26 @@ OrderedJson Probe(std::string_view path, int period_seconds, int failures) {
           {"failureThreshold", failures}};
 }
 
-OrderedJson Amounts(std::string_view cpu, std::string_view memory, std::string_view cpu_max,
-                    std::string_view memory_max) {
-  return {{"requests", {{"cpu", std::string(cpu)}, {"memory", std::string(memory)}}},
-          {"limits", {{"cpu", std::string(cpu_max)}, {"memory", std::string(memory_max)}}}};
+struct Amount {
+  std::string cpu, memory, storage;
+};
+OrderedJson AmountJson(const Amount& amount) {
+  return {{"cpu", amount.cpu}, {"memory", amount.memory}, {"ephemeral-storage", amount.storage}};
 }
+OrderedJson Resources(const Amount& requests, const Amount& limits) {
+  return {{"requests", AmountJson(requests)}, {"limits", AmountJson(limits)}};
+}
+// As in deploy/kubernetes/base, which a test compares them with.
+OrderedJson NetworkNodeResources() {
+  return Resources({"100m", "128Mi", "16Mi"}, {"1", "256Mi", "64Mi"});
+}
+OrderedJson SidecarResources() {
+  return Resources({"100m", "256Mi", "16Mi"}, {"2", "1Gi", "64Mi"});
+}
+OrderedJson ClientResources() {
+  return Resources({"50m", "32Mi", "16Mi"}, {"500m", "64Mi", "64Mi"});
+}
+OrderedJson ProgramResources() { return Resources({"500m", "1Gi", "64Mi"}, {"4", "4Gi", "1Gi"}); }
 
 class Builder {
  public:
@@ -65,7 +81,11 @@ class Builder {
     std::vector<OrderedJson> out;
     out.push_back(node_.learning ? Job() : StatefulSet());
     if (!node_.has_service) out.push_back(Service());
-    if (node_.learning) out.push_back(Claim(StrCat(node_.name, "-state")));
+    if (node_.learning) {
+      out.push_back(Claim(StrCat("state-", node_.name)));
+    } else {
+      out.push_back(Budget());
+    }
     if (node_.legacy_token) {
       out.push_back(Access());
     } else {
@@ -83,7 +103,10 @@ class Builder {
     return {{"name", name}, {"labels", NodeLabels(node_)}};
   }
   OrderedJson Selector() const {
-    return {{"matchLabels", {{"app.kubernetes.io/name", node_.name}}}};
+    return {{"matchLabels",
+             {{"app.kubernetes.io/name", "starling"},
+              {"app.kubernetes.io/instance", node_.name},
+              {"app.kubernetes.io/component", node_.learning ? "learning-node" : "network-node"}}}};
   }
 
   OrderedJson Template() {
@@ -118,6 +141,7 @@ class Builder {
             {"metadata", Metadata(node_.name)},
             {"spec",
              {{"backoffLimit", kJobRetries},
+              {"podReplacementPolicy", "Failed"},  // Two pods would be one node twice.
               {"podFailurePolicy", {{"rules", OrderedJson::array({ignore})}}},
               {"template", Template()}}}};
   }
@@ -153,12 +177,18 @@ class Builder {
     OrderedJson out = node_.volumes;
     if (node_.learning) {
       out.push_back({{"name", "starling-state"},
-                     {"persistentVolumeClaim", {{"claimName", StrCat(node_.name, "-state")}}}});
+                     {"persistentVolumeClaim", {{"claimName", StrCat("state-", node_.name)}}}});
     }
-    Add(Rule::kAddedState, StrCat("PersistentVolumeClaim of 1Gi at ", kState));
+    Add(Rule::kAddedState, StrCat("PersistentVolumeClaim of 1Gi at ", kStateVolume));
     if (!node_.legacy_token) {
+      // Named one by one: a pod whose Secret is still empty waits for it with its start.
+      const OrderedJson items = OrderedJson::array(
+          {{{"key", "token"}, {"path", "token"}}, {{"key", "bundle.pem"}, {"path", "bundle.pem"}}});
       out.push_back({{"name", "starling-identity"},
-                     {"secret", {{"secretName", StrCat(node_.name, "-identity")}}}});
+                     {"secret",
+                      {{"secretName", StrCat("identity-", node_.name)},
+                       {"defaultMode", 0440},
+                       {"items", items}}}});
     }
     if (AllInOne()) return out;
     out.push_back(EmptyDir("starling-tmp"));
@@ -182,13 +212,22 @@ class Builder {
       add("STARLING_SOCKET", StrCat(kSocket, "/starling.sock"));
       add("STARLING_STAY", "true");  // It would be started again.
     }
-    if (!node_.trust_domain.empty()) add("STARLING_SPIRE_TRUST_DOMAIN", node_.trust_domain);
+    if (!node_.HasVariable("STARLING_SPIRE_TRUST_DOMAIN")) {
+      out.push_back(
+          {{"name", "STARLING_SPIRE_TRUST_DOMAIN"},
+           {"valueFrom",
+            {{"configMapKeyRef", {{"name", "swarm-settings"}, {"key", "trust-domain"}}}}}});
+    }
     if (node_.legacy_token) return out;
     add("STARLING_JOIN_TOKEN_FILE", StrCat(kIdentity, "/token"));
     add("STARLING_SPIRE_BUNDLE", StrCat(kIdentity, "/bundle.pem"));
     if (!HasArgument("serveraddress") && !HasArgument("server-address"))
       add("SPIRE_SERVER_IP", "spire-server");
-    Add(Rule::kAddedIdentity, StrCat("Secret ", node_.name, "-identity at ", kIdentity));
+    Add(Rule::kAddedIdentity, StrCat("Secret identity-", node_.name, " at ", kIdentity),
+        node_.spire_server
+            ? ""
+            : "no SPIRE server among the files: put token and bundle.pem into it, and "
+              "let the node's traffic to your server through");
     return out;
   }
 
@@ -216,16 +255,15 @@ class Builder {
                                        {{"name", "health"}, {"containerPort", kHealthPort}}});
     Add(Rule::kAddedHealth, StrCat("port health ", kHealthPort));
     if (AllInOne()) {
-      out["resources"] = WithDevices(Amounts("500m", "1Gi", "2", "4Gi"));
+      out["resources"] = WithDevices(ProgramResources());
     } else {
-      out["resources"] = node_.learning ? Amounts("100m", "256Mi", "1", "2Gi")
-                                        : Amounts("100m", "128Mi", "1", "512Mi");
+      out["resources"] = node_.learning ? SidecarResources() : NetworkNodeResources();
     }
     Add(Rule::kAddedResources, StrCat("resources of ", name));
     out["securityContext"] = ContainerSecurity(!AllInOne());
-    out["startupProbe"] = Probe("/startupz", 2, 150);
+    out["startupProbe"] = Probe("/startupz", 1, 600);
     out["livenessProbe"] = Probe("/livez", 10, 6);
-    out["readinessProbe"] = Probe("/readyz", 5, 2);
+    out["readinessProbe"] = Probe("/readyz", 5, 3);
     Add(Rule::kAddedProbes, "startupProbe, livenessProbe, readinessProbe");
     out["volumeMounts"] = NodeMounts();
     return out;
@@ -233,7 +271,7 @@ class Builder {
 
   OrderedJson NodeMounts() {
     OrderedJson out = node_.sidecar ? OrderedJson::array() : node_.mounts;
-    out.push_back(Mount("starling-state", kState));
+    out.push_back(Mount("starling-state", kStateVolume));
     if (!node_.legacy_token) out.push_back(Mount("starling-identity", kIdentity, true));
     if (AllInOne()) return out;
     out.push_back(Mount("starling-tmp", "/tmp"));
@@ -251,7 +289,7 @@ class Builder {
     return {{"name", "starling-client"},
             {"image", Image("starling-client")},
             {"args", OrderedJson::array({std::string(kClient)})},
-            {"resources", Amounts("50m", "64Mi", "500m", "128Mi")},
+            {"resources", ClientResources()},
             {"securityContext", ContainerSecurity(true)},
             {"volumeMounts", OrderedJson::array({Mount("starling-client", kClient)})}};
   }
@@ -263,9 +301,11 @@ class Builder {
     OrderedJson env = node_.program_env;
     env.push_back(Variable("STARLING_SOCKET", StrCat(kSocket, "/starling.sock")));
     env.push_back(Variable("PYTHONPATH", kClient));
+    env.push_back(Variable("PYTHONUNBUFFERED", "1"));
+    env.push_back(Variable("HOME", "/tmp"));
     out["env"] = env;
     if (!node_.env_from.empty()) out["envFrom"] = node_.env_from;
-    out["resources"] = WithDevices(Amounts("500m", "1Gi", "2", "4Gi"));
+    out["resources"] = WithDevices(ProgramResources());
     out["securityContext"] = ContainerSecurity(false);
     OrderedJson mounts = node_.mounts;
     mounts.push_back(Mount("starling-client", kClient, true));
@@ -284,7 +324,7 @@ class Builder {
             {"spec",
              {{"clusterIP", "None"},
               {"publishNotReadyAddresses", true},
-              {"selector", {{"app.kubernetes.io/name", node_.name}}},
+              {"selector", {{"app.kubernetes.io/instance", node_.name}}},
               {"ports", OrderedJson::array({port})}}}};
   }
 
@@ -301,13 +341,23 @@ class Builder {
   OrderedJson Identity() const {
     return {{"apiVersion", "v1"},
             {"kind", "Secret"},
-            {"metadata", Metadata(StrCat(node_.name, "-identity"))},
+            {"metadata", Metadata(StrCat("identity-", node_.name))},
             {"type", "Opaque"}};
   }
 
+  OrderedJson Budget() {
+    Add(Rule::kAddedBudget, StrCat("PodDisruptionBudget ", node_.name));
+    return {{"apiVersion", "policy/v1"},
+            {"kind", "PodDisruptionBudget"},
+            {"metadata", Metadata(node_.name)},
+            {"spec", {{"maxUnavailable", 1}, {"selector", Selector()}}}};
+  }
+
+  // The address is put there by a replacement, from swarm-settings.
   OrderedJson Access() {
     const std::string name = StrCat(node_.name, "-legacy-token");
     Add(Rule::kAddedAccess, StrCat("NetworkPolicy ", name));
+    const OrderedJson to = OrderedJson::array({{{"ipBlock", {{"cidr", "0.0.0.0/32"}}}}});
     const OrderedJson ports = OrderedJson::array(
         {{{"protocol", "TCP"}, {"port", 443}}, {{"protocol", "TCP"}, {"port", 6443}}});
     return {{"apiVersion", "networking.k8s.io/v1"},
@@ -316,7 +366,7 @@ class Builder {
             {"spec",
              {{"podSelector", Selector()},
               {"policyTypes", OrderedJson::array({"Egress"})},
-              {"egress", OrderedJson::array({{{"ports", ports}}})}}}};
+              {"egress", OrderedJson::array({{{"to", to}, {"ports", ports}}})}}}};
   }
 
   const NodeDraft& node_;
@@ -326,7 +376,8 @@ class Builder {
 }  // namespace
 
 OrderedJson NodeLabels(const NodeDraft& node) {
-  return {{"app.kubernetes.io/name", node.name},
+  return {{"app.kubernetes.io/name", "starling"},
+          {"app.kubernetes.io/instance", node.name},
           {"app.kubernetes.io/component", node.learning ? "learning-node" : "network-node"},
           {"app.kubernetes.io/part-of", "starling"}};
 }

@@ -26,7 +26,8 @@ constexpr std::string_view kHostAccess[] = {"hostNetwork",           "hostPID", 
 constexpr std::string_view kVolumes[] = {"configMap", "csi",       "downwardAPI",
                                          "emptyDir",  "ephemeral", "persistentVolumeClaim",
                                          "projected", "secret",    "image"};
-constexpr std::string_view kOurLabels[] = {"app.kubernetes.io/name", "app.kubernetes.io/component",
+constexpr std::string_view kOurLabels[] = {"app.kubernetes.io/name", "app.kubernetes.io/instance",
+                                           "app.kubernetes.io/component",
                                            "app.kubernetes.io/part-of"};
 constexpr std::string_view kClusterFields[] = {
     "uid",        "resourceVersion", "creationTimestamp", "managedFields",
@@ -84,11 +85,9 @@ void NodeReader::ReadImage(Node& image) {
   node_.sidecar = node_.learning && (name == "sl-pyt" || !command);
   node_.image = node_.learning && !node_.sidecar ? "sl-keras" : "starling";
   std::string detail;
-  const auto use = [&](const std::string& ours) {
-    const auto [at, is_new] = draft_.images.emplace(ours, registry);
-    if (at->second != registry) detail = StrCat("from ", at->second, " as that of another node");
-  };
-  use(node_.image);
+  if (draft_.registry.empty()) draft_.registry = registry;
+  if (draft_.registry != registry)
+    detail = StrCat("from ", draft_.registry, ", as that of another node");
   if (!node_.sidecar) {
     const bool derived = node_.learning && name != "sl-tf" && name != "sl";
     if (derived) detail = "what you added to HPE's image goes into an image FROM sl-keras";
@@ -97,8 +96,6 @@ void NodeReader::ReadImage(Node& image) {
     return Mark(image, Rule::kImage, node_.image, detail);
   }
   node_.program_image = name == "sl-pyt" ? "pytorch" : "keras";
-  use("starling-client");
-  use(node_.program_image);
   Mark(image, Rule::kImageProgram, node_.program_image, detail);
 }
 
@@ -156,7 +153,7 @@ void NodeReader::ReadVolumes(Node& volumes) {
     } else if (secret != nullptr && !node_.legacy_token &&
                draft_.token_secrets.contains(secret->Text("secretName"))) {
       token_volumes_.insert(name);
-      Mark(volume, Rule::kVolumeToken, StrCat("Secret ", node_.name, "-identity"));
+      Mark(volume, Rule::kVolumeToken, StrCat("Secret identity-", node_.name));
     } else {
       node_.volumes.push_back(ToJson(volume));
       Mark(volume, Rule::kVolume);
@@ -265,7 +262,7 @@ void NodeReader::ReadMounts(Node& mounts, OrderedJson* out) {
     if (refused_volumes_.contains(name)) {
       Mark(member.value, Rule::kVolumeRefused);
     } else if (token_volumes_.contains(name)) {
-      Mark(member.value, Rule::kVolumeToken, StrCat("Secret ", node_.name, "-identity"));
+      Mark(member.value, Rule::kVolumeToken, StrCat("Secret identity-", node_.name));
     } else {
       out->push_back(ToJson(member.value));
       Mark(member.value, Rule::kVolume);
@@ -287,7 +284,7 @@ bool NodeReader::FetchesToken(const Node& container) {
 void NodeReader::ReadInit(Node& container, OrderedJson* out) {
   if (!FetchesToken(container)) return ReadOther(container, Rule::kInit, out);
   if (node_.legacy_token) return ReadOther(container, Rule::kTokenInitKept, out);
-  Mark(container, Rule::kTokenInit, StrCat("Secret ", node_.name, "-identity"));
+  Mark(container, Rule::kTokenInit, StrCat("Secret identity-", node_.name));
 }
 
 // Taken over whole, but for what restricted Pod Security forbids.
@@ -344,7 +341,7 @@ void ImportNode(Draft& draft, Document& document) {
   node.name = document.name;
   node.learning = document.component == Component::kLearningNode;
   node.legacy_token = draft.options.legacy_token;
-  node.trust_domain = draft.trust_domain;
+  node.spire_server = draft.spire_server;
   node.service = node.name;
   for (const Document& other : draft.documents) {
     if (other.kind == "Service" && other.name == node.name) node.has_service = true;
@@ -354,6 +351,10 @@ void ImportNode(Draft& draft, Document& document) {
   }
   NodeReader(draft, document, &node).Read();
   draft.nodes[node.name] = document.component;
+  Draft::Images images{node.learning ? "Job" : "StatefulSet", node.name, {}, {}};
+  images.containers.push_back(node.container_name);
+  if (node.sidecar) images.init_containers = {"starling-client", "sl"};
+  draft.registry_targets.push_back(std::move(images));
   std::vector<OrderedJson>& file = draft.node_files[node.name];
   for (OrderedJson& object : NodeObjects(node, &document.added)) file.push_back(std::move(object));
 }

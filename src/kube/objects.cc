@@ -14,6 +14,8 @@ constexpr std::string_view kAccess[] = {"ServiceAccount", "Role", "RoleBinding",
                                         "ClusterRoleBinding"};
 constexpr std::string_view kVolumes[] = {"PersistentVolume", "StorageClass"};
 constexpr std::string_view kDomainKey = "trust_domain";
+constexpr std::string_view kSpireServer = "spire-server";
+constexpr int kSpirePort = 8081;
 
 template <std::size_t N>
 bool IsIn(const std::string_view (&list)[N], std::string_view what) {
@@ -82,6 +84,30 @@ int Number(std::string_view text) {
   return error == std::errc() && end == text.data() + text.size() ? value : 0;
 }
 
+bool IsPublic(const Node& spec) {
+  const std::string type = spec.Text("type");
+  return type == "NodePort" || type == "LoadBalancer";
+}
+
+// What a NodePort lets in comes from outside any pod; without a policy the base would refuse it.
+OrderedJson PublicPolicy(Document& document, const std::string& instance, int port) {
+  const std::string name = StrCat(document.name, "-public");
+  document.added.push_back({Rule::kAddedPublic, StrCat("NetworkPolicy ", name), ""});
+  const bool spire = document.component == Component::kSpireServer;
+  const OrderedJson selector = {
+      {spire ? "app.kubernetes.io/name" : "app.kubernetes.io/instance", instance}};
+  const OrderedJson from = OrderedJson::array({{{"ipBlock", {{"cidr", "0.0.0.0/0"}}}}});
+  const OrderedJson ingress =
+      OrderedJson::array({{{"from", from}, {"ports", OrderedJson::array({{{"port", port}}})}}});
+  return {{"apiVersion", "networking.k8s.io/v1"},
+          {"kind", "NetworkPolicy"},
+          {"metadata", {{"name", name}, {"labels", {{"app.kubernetes.io/part-of", "starling"}}}}},
+          {"spec",
+           {{"podSelector", {{"matchLabels", selector}}},
+            {"policyTypes", OrderedJson::array({"Ingress"})},
+            {"ingress", ingress}}}};
+}
+
 // A node's Service, port by port.
 class ServiceReader {
  public:
@@ -113,7 +139,9 @@ class ServiceReader {
     out["spec"] = ReadSpec(spec);
     out["spec"]["ports"] = ports;
     if (Node* const status = document_.node->Find("status")) Mark(*status, Rule::kClusterField);
-    draft_.node_files[document_.workload->name].push_back(std::move(out));
+    std::vector<OrderedJson>& file = draft_.node_files[document_.workload->name];
+    if (IsPublic(spec)) file.push_back(PublicPolicy(document_, document_.workload->name, port_));
+    file.push_back(std::move(out));
   }
 
  private:
@@ -152,7 +180,7 @@ class ServiceReader {
         Mark(member.value, Rule::kService);
       }
     }
-    out["selector"] = {{"app.kubernetes.io/name", document_.workload->name}};
+    out["selector"] = {{"app.kubernetes.io/instance", document_.workload->name}};
     if (!out.contains("publishNotReadyAddresses")) {
       out["publishNotReadyAddresses"] = true;
       document_.added.push_back(
@@ -167,6 +195,39 @@ class ServiceReader {
   std::string name_;
   int port_ = 0;
 };
+
+// The server's own Service is the component's. One of another name, or one that is open to the
+// outside, comes beside it.
+void ImportSpireService(Draft& draft, Document& document) {
+  Node& node = *document.node;
+  Node& spec = *node.Find("spec");
+  const bool is_public = IsPublic(spec);
+  const bool same = document.name == kSpireServer;
+  if (same && !is_public) return Mark(node, Rule::kSpireService, "Service spire-server");
+  const std::string name = same ? "spire-server-public" : document.name;
+  OrderedJson ports = OrderedJson::array();
+  Node* const list = spec.Find("ports");
+  for (Member& member : list == nullptr ? node.members : list->members) {
+    const Node* const port = member.value.Find("port");
+    if (port == nullptr || !ports.empty()) continue;  // The server has one port.
+    OrderedJson json = {{"name", "grpc"}, {"port", ToJson(*port)}, {"targetPort", "grpc"}};
+    if (const Node* const outside = member.value.Find("nodePort"))
+      json["nodePort"] = ToJson(*outside);
+    ports.push_back(std::move(json));
+  }
+  if (ports.empty()) return Mark(node, Rule::kSpireService, "Service spire-server");
+  draft.shared.push_back(
+      {{"apiVersion", "v1"},
+       {"kind", "Service"},
+       {"metadata", {{"name", name}, {"labels", {{"app.kubernetes.io/part-of", "starling"}}}}},
+       {"spec",
+        {{"type", is_public ? spec.Text("type") : "ClusterIP"},
+         {"selector", {{"app.kubernetes.io/name", std::string(kSpireServer)}}},
+         {"ports", ports}}}});
+  if (is_public)
+    draft.shared.push_back(PublicPolicy(document, std::string(kSpireServer), kSpirePort));
+  Mark(node, Rule::kSpireService, StrCat("Service ", name));
+}
 
 Rule RuleOfWhole(Component component) {
   switch (component) {
@@ -189,8 +250,7 @@ bool IsLeftOut(Component component) {
 }  // namespace
 
 void ImportService(Draft& draft, Document& document) {
-  if (document.component == Component::kSpireServer)
-    return Mark(*document.node, Rule::kSpireService, "Service spire-server");
+  if (document.component == Component::kSpireServer) return ImportSpireService(draft, document);
   const bool node = document.component == Component::kNetworkNode ||
                     document.component == Component::kLearningNode;
   if (!node) return Mark(*document.node, RuleOfWhole(document.component));
@@ -212,6 +272,14 @@ void ImportObject(Draft& draft, Document& document) {
     FindDomain(draft, node);
     if (!document.IsWorkload()) return Mark(node, Rule::kSpireConfig);
     draft.spire_server = true;
+    const Node* const metadata = document.PodMetadata();
+    const Node* const labels = metadata == nullptr ? nullptr : metadata->Find("labels");
+    if (labels != nullptr) {
+      for (const Member& label : labels->members) {
+        if (!label.key.starts_with("app.kubernetes.io/"))
+          draft.spire_labels[label.key] = label.value.text;
+      }
+    }
     return Mark(node, Rule::kSpireWorkload, "identity/spire-standalone");
   }
   if (document.IsWorkload() || IsLeftOut(document.component))

@@ -97,6 +97,9 @@ enum class Rule : std::uint8_t {
   kAddedTemporary,
   kAddedAccess,
   kAddedRestart,
+  kAddedBudget,
+  kAddedPublic,
+  kAddedSettings,
 };
 
 struct RuleText {
