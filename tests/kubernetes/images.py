@@ -18,6 +18,7 @@ NAMES = ("starling", "starling-client", "sl-keras", "keras", "spire-server", "ga
 OURS = ("starling", "starling-client", "sl-keras")
 SHELLS = re.compile(r"(^|/)(sh|bash|dash|ash|busybox|toybox)$")
 VERSION = re.search(r"project\(starling VERSION (\S+)", (HOME / "CMakeLists.txt").read_text()).group(1)
+SPIRE = re.search(r"github.com/spiffe/spire v(\S+)", (HOME / "tests/spire/go/go.mod").read_text()).group(1)
 GLIBC = re.compile(r"(libc|libm|libresolv|libdl|libpthread|librt)\.so\.\d|ld-linux-x86-64\.so\.2")
 
 
@@ -58,8 +59,9 @@ class Images(unittest.TestCase):
             config = image.config["config"]
             self.assertRegex(config["User"], rf"^{USER}:{USER}$", name)  # Kubernetes cannot tell who a name is.
             self.assertEqual(config["StopSignal"], "SIGTERM", name)
-            self.assertEqual(image.reference, f"localhost/{name}:{VERSION}")
+            self.assertEqual(image.reference, f"localhost/{name}:{SPIRE if name == 'spire-server' else VERSION}")
             labels = config["Labels"]
+            self.assertEqual(labels["org.opencontainers.image.version"], image.reference.rpartition(":")[2])
             for label in ("title", "description", "licenses", "version", "revision", "created"):
                 self.assertTrue(labels.get(f"org.opencontainers.image.{label}"), f"{name}: {label}")
 
@@ -125,7 +127,7 @@ class Images(unittest.TestCase):
     def test_the_client_comes_into_a_stock_framework_image(self):
         volume = self.temporary()
         line = self.run_in("starling-client", writable=[(volume, "/opt/starling")])
-        self.assertEqual(line, f"client {VERSION} installed: starling, swarm, swarmlearning; PYTHONPATH=/opt/starling\n")
+        self.assertEqual(line, f"client {VERSION} installed: starling, examples, swarm, swarmlearning; PYTHONPATH=/opt/starling\n")
         self.run_in("starling-client", writable=[(volume, "/opt/starling")])  # a restarted init container
         program = "import starling, swarm, swarmlearning.tf, keras; print(starling.__file__, keras.backend.backend())"
         out = self.run_in("keras", "python3", "-c", program, writable=[(volume, "/opt/starling")], environment={"PYTHONPATH": "/opt/starling"})
