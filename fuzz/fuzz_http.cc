@@ -45,6 +45,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   starling::Request(text);
   static_cast<void>(starling::ParseResponseHead(text));
   static_cast<void>(starling::ParseTarget(text));
+  if (const auto chunk = starling::ParseChunkSize(text); chunk.ok()) CHECK(*chunk >> 32 == 0);
   static_cast<void>(starling::StatusOf(400, text));
   starling::Ranges(text);
   if (const auto endpoint = starling::Endpoint::Parse(text); endpoint.ok()) {

@@ -316,6 +316,8 @@ Result<std::unique_ptr<ResponseStream>> HttpClient::Open(const Endpoint& to,
                                                          const std::stop_token& stop) {
   ASSIGN_OR_RETURN(Answer answer,
                    AskAgainWhenCut(request, [&] { return impl_->Exchange(to, request, stop); }));
+  if (answer.head.is_chunked)
+    return absl::UnavailableError(StrCat(to.Text(), ": an answer without a Content-Length"));
   const Duration idle = impl_->IdleOf(request);
   auto stream = std::make_unique<Streamed>(impl_->pool, to, std::move(answer), idle);
   if (stream->status() < 400) return std::unique_ptr<ResponseStream>(std::move(stream));
@@ -335,6 +337,16 @@ Result<ClientResponse> HttpClient::Impl::DoOnce(const Endpoint& to, const Client
                           .headers = answer.head.headers,
                           .body = {},
                           .peer = answer.connection->stream->peer()};
+  if (answer.head.is_chunked) {
+    Connection& connection = *answer.connection;
+    Result<std::string> chunks =
+        ReadChunked(*connection.stream, connection.input, options.body_bytes_max, IdleOf(request));
+    pool->Count(connection);
+    if (!chunks.ok()) return Annotate(chunks.status(), to.Text());
+    response.body = *std::move(chunks);
+    if (answer.head.keep_alive) pool->GiveBack(to, std::move(answer.connection));
+    return response;
+  }
   Streamed stream(pool, to, std::move(answer), IdleOf(request));
   Result<std::string> body = ReadWhole(stream, options.body_bytes_max);
   if (!body.ok()) return Annotate(body.status(), to.Text());
@@ -374,6 +386,8 @@ Result<ClientResponse> PlainGet(const Endpoint& from, const std::string& target,
   bool answered = false;
   RETURN_IF_ERROR(
       Annotate(SendAndReadHead(connection, text, kLimits, head, answered), from.Text()));
+  if (head.is_chunked)
+    return absl::UnavailableError(StrCat(from.Text(), ": an answer without a Content-Length"));
   if (head.body_bytes > kBodyBytesMax)
     return absl::ResourceExhaustedError(StrCat(from.Text(), ": too long an answer"));
   ClientResponse response{

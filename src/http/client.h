@@ -95,13 +95,13 @@ class HttpClient {
   // first byte of the answer is replaced once. Nothing is begun on a connection with little left
   // (Stream::time_left); a GET that is cut all the same, because its certificates end, is made once
   // more on a new one. Any other method then fails with the code connection-too-old: it may have
-  // been done.
+  // been done. A chunked answer must come within one idle_timeout.
   [[nodiscard]] Result<ClientResponse> Do(const Endpoint& to, const ClientRequest& request,
                                           const std::stop_token& stop);
   // The same with statuses ≥ 400 turned into a Status, and the body parsed as a JSON object.
   [[nodiscard]] Result<nlohmann::json> DoJson(const Endpoint& to, const ClientRequest& request,
                                               const std::stop_token& stop);
-  // A response ≥ 400 is a Status here too.
+  // A response ≥ 400 is a Status here too. A chunked one is refused: only nodes are read this way.
   [[nodiscard]] Result<std::unique_ptr<ResponseStream>> Open(const Endpoint& to,
                                                              const ClientRequest& request,
                                                              const std::stop_token& stop);

@@ -99,6 +99,62 @@ Status ReadExactly(Stream& stream, InputBuffer& input, MutableByteSpan out) {
   return absl::OkStatus();
 }
 
+namespace {
+
+// A line without its line break.
+Result<std::string> ReadLine(Stream& stream, InputBuffer& input, std::size_t bytes_max) {
+  for (;;) {
+    const std::size_t end = input.unread().substr(0, bytes_max + 2).find("\r\n");
+    if (end != std::string_view::npos) {
+      std::string line(input.unread().substr(0, end));
+      input.Consume(end + 2);
+      return line;
+    }
+    if (input.unread().size() >= bytes_max + 2) return absl::UnavailableError("a line is too long");
+    const Status status = input.Fill(stream);
+    if (absl::IsOutOfRange(status))
+      return absl::UnavailableError("the peer closed the connection within a body");
+    RETURN_IF_ERROR(status);
+  }
+}
+
+Result<std::string> ReadChunks(Stream& stream, InputBuffer& input, std::size_t bytes_max) {
+  constexpr std::size_t kLineBytesMax = 1024;
+  constexpr int kTrailersMax = 32;
+  std::string body;
+  for (;;) {
+    ASSIGN_OR_RETURN(const std::string line, ReadLine(stream, input, kLineBytesMax));
+    const Result<std::uint64_t> size = ParseChunkSize(line);
+    if (!size.ok()) return absl::UnavailableError(size.status().message());
+    if (*size == 0) break;
+    if (*size > bytes_max - body.size()) {
+      return absl::ResourceExhaustedError(
+          StrCat("an answer of more than ", bytes_max, " bytes, which is the most that is taken"));
+    }
+    const std::size_t before = body.size();
+    body.resize(before + *size);
+    RETURN_IF_ERROR(
+        ReadExactly(stream, input, std::as_writable_bytes(std::span(body).subspan(before))));
+    ASSIGN_OR_RETURN(const std::string end, ReadLine(stream, input, kLineBytesMax));
+    if (!end.empty()) return absl::UnavailableError("a chunk is longer than it says");
+  }
+  for (int i = 0; i < kTrailersMax; ++i) {
+    ASSIGN_OR_RETURN(const std::string trailer, ReadLine(stream, input, kLineBytesMax));
+    if (trailer.empty()) return body;
+  }
+  return absl::UnavailableError("too many trailers");
+}
+
+}  // namespace
+
+Result<std::string> ReadChunked(Stream& stream, InputBuffer& input, std::size_t bytes_max,
+                                Duration time) {
+  stream.set_deadline_in(time);
+  Result<std::string> body = ReadChunks(stream, input, bytes_max);
+  stream.set_deadline_in(Duration::zero());
+  return body;
+}
+
 void ResponseWriter::StartHead(const HttpResponse& response, std::uint64_t length) {
   head_ = HeadText(response, length, keep_alive_);
   left_ = length;

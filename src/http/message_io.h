@@ -33,6 +33,11 @@ struct HeadLimits {
 // `out` whole, from `input` first.
 [[nodiscard]] Status ReadExactly(Stream& stream, InputBuffer& input, MutableByteSpan out);
 
+// A chunked body (RFC 9112, section 7.1), whole; trailers are dropped. ResourceExhausted when it is
+// longer than `bytes_max`. It must have come within `time`.
+[[nodiscard]] Result<std::string> ReadChunked(Stream& stream, InputBuffer& input,
+                                              std::size_t bytes_max, Duration time);
+
 // Writes a response. The head goes out with the first bytes of the body: one packet for a small
 // answer.
 class ResponseWriter final : public BodySink {

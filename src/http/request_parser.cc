@@ -194,14 +194,32 @@ Result<ResponseHead> ParseResponseHead(std::string_view bytes) {
   if (head.status < 200 || head.status > 599)
     return Malformed(StrCat("an answer with status ", head.status));
   ASSIGN_OR_RETURN(head.headers, CollectFields(message));
-  if (head.headers.contains("transfer-encoding"))
-    return Malformed("an answer without a Content-Length");
   ASSIGN_OR_RETURN(const std::optional<std::uint64_t> length, ContentLength(head.headers));
-  if (!length && head.status != 204 && head.status != 304)
+  if (const auto coding = head.headers.find("transfer-encoding"); coding != head.headers.end()) {
+    // Both would be two lengths.
+    if (length || coding->second != "chunked") return Malformed("an answer of unclear length");
+    head.is_chunked = true;
+  }
+  if (!length && !head.is_chunked && head.status != 204 && head.status != 304)
     return Malformed("an answer without a Content-Length");
-  head.body_bytes = head.status == 204 || head.status == 304 ? 0 : *length;
+  const bool is_empty = head.status == 204 || head.status == 304;
+  if (is_empty && head.is_chunked) return Malformed("an answer of unclear length");
+  head.body_bytes = is_empty ? 0 : length.value_or(0);
   head.keep_alive = message.keep_alive();
   return head;
+}
+
+Result<std::uint64_t> ParseChunkSize(std::string_view line) {
+  constexpr std::size_t kDigitsMax = 8;
+  const std::string_view digits = line.substr(0, line.find_first_of("; \t"));
+  if (digits.empty() || digits.size() > kDigitsMax) return Malformed("a chunk without a size");
+  std::uint64_t size = 0;
+  for (const char digit : digits) {
+    const int value = HexValue(digit);
+    if (value < 0) return Malformed("a chunk without a size");
+    size = size * 16 + static_cast<std::uint64_t>(value);
+  }
+  return size;
 }
 
 Result<Target> ParseTarget(std::string_view text) {

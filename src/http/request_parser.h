@@ -31,9 +31,14 @@ struct ResponseHead {
   int status = 0;
   std::map<std::string, std::string> headers;  // names lower case
   std::uint64_t body_bytes = 0;
+  bool is_chunked = false;  // Then nothing tells the length beforehand, and body_bytes is 0.
   bool keep_alive = true;
 };
 [[nodiscard]] Result<ResponseHead> ParseResponseHead(std::string_view head);
+
+// The size of the chunk that `line`, without its line break, begins: 0 for the last one. Extensions
+// are dropped.
+[[nodiscard]] Result<std::uint64_t> ParseChunkSize(std::string_view line);
 
 // The length of the head that `bytes` starts with, its empty line included; none while that has not
 // come.

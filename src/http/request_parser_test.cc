@@ -123,7 +123,6 @@ TEST(ResponseHeadTest, NeedsALengthAndAFinalStatus) {
   EXPECT_EQ(ResponseStatusFor("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"), 200);
   EXPECT_EQ(ResponseStatusFor("HTTP/1.1 204 No Content\r\n\r\n"), 204);
   EXPECT_EQ(ResponseStatusFor("HTTP/1.1 200 OK\r\n\r\n"), 0);
-  EXPECT_EQ(ResponseStatusFor("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"), 0);
   EXPECT_EQ(ResponseStatusFor("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n"),
             0);
   EXPECT_EQ(ResponseStatusFor("HTTP/1.1 100 Continue\r\nContent-Length: 0\r\n\r\n"), 0);
@@ -131,6 +130,26 @@ TEST(ResponseHeadTest, NeedsALengthAndAFinalStatus) {
   const auto large = ParseResponseHead("HTTP/1.1 200 OK\r\nContent-Length: 1099511627776\r\n\r\n");
   ASSERT_TRUE(large.ok()) << large.status();
   EXPECT_EQ(large->body_bytes, std::uint64_t{1} << 40);
+}
+
+TEST(ResponseHeadTest, MayBeChunkedWithoutALength) {
+  const auto chunked = ParseResponseHead("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+  ASSERT_TRUE(chunked.ok()) << chunked.status();
+  EXPECT_TRUE(chunked->is_chunked);
+  EXPECT_EQ(chunked->body_bytes, 0U);
+  EXPECT_EQ(ResponseStatusFor("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"), 0);
+  EXPECT_EQ(ResponseStatusFor("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
+                              "Content-Length: 5\r\n\r\n"),
+            0);
+  EXPECT_EQ(ResponseStatusFor("HTTP/1.1 204 No\r\nTransfer-Encoding: chunked\r\n\r\n"), 0);
+}
+
+TEST(ChunkSizeTest, IsHexadecimalAndBounded) {
+  EXPECT_EQ(ParseChunkSize("1aF").value(), 0x1afU);
+  EXPECT_EQ(ParseChunkSize("0").value(), 0U);
+  EXPECT_EQ(ParseChunkSize("a;x=\"y\"").value(), 10U);
+  for (const char* bad : {"", ";x", "-1", "0x1", "g", "123456789", " 1"})
+    EXPECT_FALSE(ParseChunkSize(bad).ok()) << bad;
 }
 
 TEST(HeadLengthTest, FindsTheEmptyLine) {

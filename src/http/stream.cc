@@ -81,6 +81,8 @@ struct Stream::Impl {
   [[nodiscard]] Status RefusedByPeer(const std::string& what) const;
   [[nodiscard]] Status Wait(short events);
   void SetEnd();
+  // To a server that knows no SPIFFE.
+  [[nodiscard]] bool is_web() const { return ssl && handshake.state == nullptr; }
   [[nodiscard]] bool expired() const { return ends && handshake.clock->UtcNow() >= *ends; }
   [[nodiscard]] Duration Left() const;  // until `ends`, never negative
   Status TooOld();
@@ -138,6 +140,7 @@ Status Stream::Impl::Wait(short events) {
 }
 
 void Stream::Impl::SetEnd() {
+  if (is_web()) return;
   ends = handshake.peer_not_after;
   // What we showed after its end is for the peer to judge, whose reason must not be cut off.
   const UtcTime own = handshake.state->svid->not_after;
@@ -176,7 +179,7 @@ Status Stream::Impl::RefusedByPeer(const std::string& what) const {
 Status Stream::Impl::ConnectionFailure(bool is_end, int error) {
   if (stopped) return absl::CancelledError("stopped");
   if (shut) return absl::CancelledError("shut down");
-  if (ssl && is_client && !heard) {
+  if (ssl && is_client && !heard && !is_web()) {
     return RefusedByPeer(
         "the peer closed the connection during or right after the handshake: it probably "
         "refused our certificate");
@@ -221,6 +224,7 @@ Status Stream::Impl::SetUpTls(const TlsContext& context, bool client, const std:
     return absl::OkStatus();
   }
   SSL_set_connect_state(ssl.get());
+  if (is_web()) RETURN_IF_ERROR(context.impl_->ExpectHost(ssl.get(), host));
   // Names only (RFC 6066): it is for proxies that choose by it; nobody is trusted for a host name.
   // SSL_ctrl and not its macro SSL_set_tlsext_host_name, which casts in the style of C.
   if (!IsIpLiteral(host) &&
@@ -255,6 +259,7 @@ Status Stream::Impl::HandshakeFailure(int ssl_error) {
   broken = true;
   const TlsTrouble trouble = TakeTrouble();
   if (!handshake.identity.ok()) return handshake.identity;
+  if (is_web()) handshake.refusal = WebRefusal(ssl.get());
   if (!handshake.refusal.ok()) {
     const std::string code = StableCode(handshake.refusal);
     return WithCode(Annotate(handshake.refusal, StrCat("we refused the peer: ", code)), code);
@@ -262,7 +267,10 @@ Status Stream::Impl::HandshakeFailure(int ssl_error) {
   if (trouble.reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) {
     return WithCode(absl::UnauthenticatedError("the peer showed no certificate"), "no-certificate");
   }
-  if (IsAboutVersion(trouble)) return WithStable("tls-version", "the peer does not speak TLS 1.3");
+  if (IsAboutVersion(trouble)) {
+    return WithStable("tls-version",
+                      StrCat("the peer does not speak TLS ", is_web() ? "1.2 or newer" : "1.3"));
+  }
   if (IsNotTls(trouble)) return WithStable("not-tls", "the peer does not speak TLS on this port");
   if (is_client && trouble.reason == SSL_R_TLSV1_ALERT_INTERNAL_ERROR) {
     return WithStable("peer-no-identity",
@@ -341,7 +349,7 @@ Result<std::unique_ptr<Stream>> Stream::Connect(const std::string& host, std::ui
   const std::string where = StrCat(host, ":", port);
   // Before the peer is bothered. What the handshake shows is a snapshot of its own.
   const TlsContext::Impl& context = *tls.impl_;
-  RETURN_IF_ERROR(Annotate(context.CheckIdentity(*context.source.Current()), where));
+  RETURN_IF_ERROR(Annotate(context.CheckIdentity(), where));
   const Moment until = MomentIn(connect_timeout);
   Result<UniqueFd> socket = ConnectSocket(host, port, until, stop);
   if (!socket.ok()) return Annotate(socket.status(), where);

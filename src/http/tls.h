@@ -1,5 +1,6 @@
 // TlsStream: TCP with mutual TLS 1.3 over our own OpenSSL, synchronous, with a deadline and a stop
-// token on every wait. One SSL_CTX per TlsContext; the certificate is chosen per handshake (newest
+// token on every wait. To servers of others, which know no SPIFFE, a context of another kind.
+// One SSL_CTX per TlsContext; the certificate is chosen per handshake (newest
 // SVID), the peer verified by trust domain and path at the injected time; tickets and session cache
 // off. A context is safe from any thread; a stream belongs to one thread at a time (Shutdown() may
 // come from any).
@@ -26,6 +27,13 @@ class TlsContext {
   // stand hold their own snapshot and go on.
   static Result<std::unique_ptr<TlsContext>> Create(const SvidSource& source, PeerPolicy policy,
                                                     const Clock& clock);
+  // For clients of a server with an ordinary certificate, such as the API of Kubernetes: the one
+  // that it shows must lead to a CA of `ca_pem`, be for the host that is asked for, a name or an
+  // address, and be valid now; TLS 1.2 or newer. We show none. Refusals have the codes expired,
+  // not-yet-valid, wrong-host and unknown-authority. Borrows `clock`. A stream of it has no end of
+  // its own. Not for Accept().
+  static Result<std::unique_ptr<TlsContext>> CreateForWeb(const std::string& ca_pem,
+                                                          const Clock& clock);
   TlsContext(const TlsContext&) = delete;
   TlsContext& operator=(const TlsContext&) = delete;
   ~TlsContext();

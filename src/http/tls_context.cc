@@ -1,14 +1,18 @@
 #include "http/tls_context.h"
 
 #include <algorithm>
+#include <ctime>
 #include <utility>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/check.h"
 #include "base/text.h"
+#include "http/socket.h"
 #include "identity/certificate.h"
 #include "identity/identity_health.h"
 #include "openssl/err.h"
+#include "openssl/x509v3.h"
 
 namespace starling {
 namespace {
@@ -16,6 +20,8 @@ namespace {
 // AES-128 first: a third cheaper than AES-256, and no weaker than the P-256 keys around it.
 constexpr const char* kCipherSuites =
     "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
+// Of TLS 1.2, which servers of the web may have: with forward secrecy and authenticated only.
+constexpr const char* kOlderCipherSuites = "ECDHE+AESGCM:ECDHE+CHACHA20";
 constexpr std::size_t kReadBufferBytes = std::size_t{128} << 10;  // several records in one recv()
 constexpr long kCertificatesBytesMax = 64L << 10;                 // of a peer's chain
 
@@ -83,9 +89,11 @@ int Verify(X509_STORE_CTX* context, void* /*unused*/) noexcept {
   return 1;
 }
 
-Status Configure(SSL_CTX* context) {
-  if (SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) != 1 ||
+// What every context has in common.
+Status Configure(SSL_CTX* context, int oldest_version) {
+  if (SSL_CTX_set_min_proto_version(context, oldest_version) != 1 ||
       SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION) != 1 ||
+      SSL_CTX_set_cipher_list(context, kOlderCipherSuites) != 1 ||
       SSL_CTX_set_ciphersuites(context, kCipherSuites) != 1) {
     return absl::InternalError(StrCat("TLS: ", TakeOpenSslErrors()));
   }
@@ -94,8 +102,6 @@ Status Configure(SSL_CTX* context) {
   SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
   SSL_CTX_set_num_tickets(context, 0);
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
-  SSL_CTX_set_cert_verify_callback(context, &Verify, nullptr);
-  SSL_CTX_set_cert_cb(context, &ShowCertificate, nullptr);
   SSL_CTX_set_max_cert_list(context, kCertificatesBytesMax);
   // A write that stands between two records may be repeated from anywhere: the caller's span does
   // not move, but its parts do.
@@ -107,10 +113,40 @@ Status Configure(SSL_CTX* context) {
 
 }  // namespace
 
+Status WebRefusal(const SSL* ssl) {
+  const long error = SSL_get_verify_result(ssl);
+  if (error == X509_V_OK) return absl::OkStatus();
+  const auto refused = [&](std::string_view code) {
+    return WithCode(absl::UnauthenticatedError(StrCat("the server's certificate is not good: ",
+                                                      X509_verify_cert_error_string(error))),
+                    code);
+  };
+  if (error == X509_V_ERR_CERT_HAS_EXPIRED) return refused("expired");
+  if (error == X509_V_ERR_CERT_NOT_YET_VALID) return refused("not-yet-valid");
+  if (error == X509_V_ERR_HOSTNAME_MISMATCH || error == X509_V_ERR_IP_ADDRESS_MISMATCH)
+    return refused("wrong-host");
+  return refused("unknown-authority");
+}
+
+Status TlsContext::Impl::ExpectHost(SSL* ssl, const std::string& host) const {
+  X509_VERIFY_PARAM* const expected = SSL_get0_param(ssl);
+  X509_VERIFY_PARAM_set_time(expected, static_cast<std::time_t>(UnixMs(clock.UtcNow()) / 1000));
+  X509_VERIFY_PARAM_set_hostflags(expected, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+  const bool set = IsIpLiteral(host)
+                       ? X509_VERIFY_PARAM_set1_ip_asc(expected, host.c_str()) == 1
+                       : X509_VERIFY_PARAM_set1_host(expected, host.data(), host.size()) == 1;
+  if (!set) return absl::InvalidArgumentError(StrCat("not a host: ", Printable(host)));
+  return absl::OkStatus();
+}
+
+Status TlsContext::Impl::CheckIdentity() const {
+  return source == nullptr ? absl::OkStatus() : CheckIdentity(*source->Current());
+}
+
 Status TlsContext::Impl::CheckIdentity(const IdentityState& state) const {
   if (state.svid != nullptr) return absl::OkStatus();
   // The source may have got one since: then its words are general ones, and right all the same.
-  const IdentityHealth health = LookAtIdentity(source, clock.UtcNow());
+  const IdentityHealth health = LookAtIdentity(*source, clock.UtcNow());
   const bool told = !health.usable && !health.trouble.empty();
   return WithNext(
       WithCode(absl::UnavailableError(told ? health.trouble : "this node has no certificate"),
@@ -119,9 +155,11 @@ Status TlsContext::Impl::CheckIdentity(const IdentityState& state) const {
 }
 
 Result<SslPtr> TlsContext::Impl::NewConnection(Handshake& handshake) const {
-  handshake.state = source.Current();
-  CHECK(handshake.state != nullptr);
-  handshake.identity = CheckIdentity(*handshake.state);
+  if (source != nullptr) {
+    handshake.state = source->Current();
+    CHECK(handshake.state != nullptr);
+    handshake.identity = CheckIdentity(*handshake.state);
+  }
   handshake.policy = &policy;
   handshake.clock = &clock;
   SslPtr ssl(SSL_new(context.get()));
@@ -136,10 +174,30 @@ TlsContext::~TlsContext() = default;
 
 Result<std::unique_ptr<TlsContext>> TlsContext::Create(const SvidSource& source, PeerPolicy policy,
                                                        const Clock& clock) {
-  auto impl = std::make_unique<Impl>(source, std::move(policy), clock);
+  auto impl = std::make_unique<Impl>(&source, std::move(policy), clock);
   impl->context = SslContextPtr(SSL_CTX_new(TLS_method()));
-  if (!impl->context) return absl::InternalError(StrCat("TLS: ", TakeOpenSslErrors()));
-  RETURN_IF_ERROR(Configure(impl->context.get()));
+  SSL_CTX* const context = impl->context.get();
+  if (context == nullptr) return absl::InternalError(StrCat("TLS: ", TakeOpenSslErrors()));
+  RETURN_IF_ERROR(Configure(context, TLS1_3_VERSION));
+  SSL_CTX_set_cert_verify_callback(context, &Verify, nullptr);
+  SSL_CTX_set_cert_cb(context, &ShowCertificate, nullptr);
+  return std::unique_ptr<TlsContext>(new TlsContext(std::move(impl)));
+}
+
+Result<std::unique_ptr<TlsContext>> TlsContext::CreateForWeb(const std::string& ca_pem,
+                                                             const Clock& clock) {
+  auto impl = std::make_unique<Impl>(nullptr, PeerPolicy{}, clock);
+  impl->context = SslContextPtr(SSL_CTX_new(TLS_client_method()));
+  SSL_CTX* const context = impl->context.get();
+  if (context == nullptr) return absl::InternalError(StrCat("TLS: ", TakeOpenSslErrors()));
+  RETURN_IF_ERROR(Configure(context, TLS1_2_VERSION));
+  ASSIGN_OR_RETURN(const std::vector<std::shared_ptr<X509>> cas, ParseCertificates(ca_pem));
+  X509_STORE* const store = SSL_CTX_get_cert_store(context);
+  X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN);  // what is given is believed, root or not
+  for (const auto& ca : cas) {
+    if (X509_STORE_add_cert(store, ca.get()) != 1)
+      return absl::InternalError(StrCat("TLS: ", TakeOpenSslErrors()));
+  }
   return std::unique_ptr<TlsContext>(new TlsContext(std::move(impl)));
 }
 

@@ -16,7 +16,8 @@ using SslPtr = Owned<SSL, &SSL_free>;
 
 // Lives at one address from SSL_new on: OpenSSL holds a pointer to it.
 struct Handshake {
-  std::shared_ptr<const IdentityState> state;  // one snapshot: what we show and whom we believe
+  // One snapshot: what we show and whom we believe. Null for a server of the web.
+  std::shared_ptr<const IdentityState> state;
   const PeerPolicy* policy = nullptr;
   const Clock* clock = nullptr;
   Status identity;  // whether there is something to show
@@ -26,17 +27,24 @@ struct Handshake {
 };
 
 struct TlsContext::Impl {
-  Impl(const SvidSource& s, PeerPolicy p, const Clock& c)
+  Impl(const SvidSource* s, PeerPolicy p, const Clock& c)
       : source(s), policy(std::move(p)), clock(c) {}
-  const SvidSource& source;
+  const SvidSource* const source;  // null: for servers of the web
   const PeerPolicy policy;
   const Clock& clock;
   SslContextPtr context;
 
   // Fills `handshake` with a fresh snapshot and makes the SSL object that reports to it.
   [[nodiscard]] Result<SslPtr> NewConnection(Handshake& handshake) const;
-  // Unavailable, with the code no-identity and what the source says, while there is no SVID.
+  // Unavailable, with the code no-identity and what the source says, while there is no SVID. Of the
+  // newest state.
+  [[nodiscard]] Status CheckIdentity() const;
   [[nodiscard]] Status CheckIdentity(const IdentityState& state) const;
+  // For whom the certificate must be that a server of the web shows.
+  [[nodiscard]] Status ExpectHost(SSL* ssl, const std::string& host) const;
 };
+
+// Why OpenSSL refused the certificate of a server of the web; OK when it did not.
+[[nodiscard]] Status WebRefusal(const SSL* ssl);
 
 }  // namespace starling
