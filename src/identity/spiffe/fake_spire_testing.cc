@@ -27,6 +27,15 @@ constexpr auto kStopping = std::chrono::milliseconds(200);
 
 UtcTime Now() { return RealClock().UtcNow(); }
 
+constexpr std::string_view kTokenAgents = "/spire/agent/join_token/";
+
+std::string Text(const types::SPIFFEID& id) {
+  return StrCat("spiffe://", id.trust_domain(), id.path());
+}
+// Only who comes over the operator's socket shows no certificate, and is no agent.
+bool IsOperator(const ServerContext& context) { return context.peer().starts_with("unix:"); }
+grpc::Status NoOperator() { return {grpc::StatusCode::PERMISSION_DENIED, "not by the socket"}; }
+
 grpc::Status Refused(types::PermissionDeniedDetails::Reason reason) {
   types::PermissionDeniedDetails denied;
   denied.set_reason(reason);
@@ -135,6 +144,37 @@ class AgentService final : public api::agent::v1::Agent::Service {
     });
   }
 
+  grpc::Status GetAgent(ServerContext* context, const api::agent::v1::GetAgentRequest* request,
+                        types::Agent* response) override {
+    if (!IsOperator(*context)) return NoOperator();
+    return world_.With([&](FakeSpireWorld& world) -> grpc::Status {
+      if (!world.agents.contains(Text(request->id())))
+        return {grpc::StatusCode::NOT_FOUND, StrCat("agent not found: ", request->id().path())};
+      *response->mutable_id() = request->id();
+      return grpc::Status::OK;
+    });
+  }
+
+  grpc::Status CreateJoinToken(ServerContext* context,
+                               const api::agent::v1::CreateJoinTokenRequest* request,
+                               types::JoinToken* response) override {
+    if (!IsOperator(*context)) return NoOperator();
+    return world_.With([&](FakeSpireWorld& world) {
+      const std::string token = StrCat("made-token-", world.made_tokens.size());
+      world.tokens.insert(token);
+      world.made_tokens.push_back(token);
+      response->set_value(token);
+      response->set_expires_at(UnixMs(Now() + world.token_clock_shift) / 1000 + request->ttl());
+      types::Entry alias;
+      alias.set_id(StrCat("alias-of-", token));
+      *alias.mutable_spiffe_id() = request->agent_id();
+      alias.mutable_parent_id()->set_trust_domain(trust_domain_);
+      alias.mutable_parent_id()->set_path(StrCat(kTokenAgents, token));
+      world.registered.push_back(alias);
+      return grpc::Status::OK;
+    });
+  }
+
  private:
   grpc::Status Attest(FakeSpireWorld& world, const api::agent::v1::AttestAgentRequest& request,
                       api::agent::v1::AttestAgentResponse* response) const {
@@ -227,6 +267,86 @@ class EntryService final : public api::entry::v1::Entry::Service {
       }
       return status;
     });
+  }
+
+  // Pages of two, so that there are several.
+  grpc::Status ListEntries(ServerContext* context,
+                           const api::entry::v1::ListEntriesRequest* request,
+                           api::entry::v1::ListEntriesResponse* response) override {
+    if (!IsOperator(*context)) return NoOperator();
+    constexpr int kPage = 2;
+    return world_.With([&](FakeSpireWorld& world) {
+      const auto& filter = request->filter();
+      std::size_t at = request->page_token().empty() ? 0 : std::stoul(request->page_token());
+      for (; at < world.registered.size() && response->entries_size() < kPage; ++at) {
+        const types::Entry& entry = world.registered[at];
+        const bool fits =
+            (!filter.has_by_spiffe_id() ||
+             Text(filter.by_spiffe_id()) == Text(entry.spiffe_id())) &&
+            (!filter.has_by_parent_id() || Text(filter.by_parent_id()) == Text(entry.parent_id()));
+        if (fits) *response->add_entries() = entry;
+      }
+      if (response->entries_size() == kPage) response->set_next_page_token(StrCat(at));
+      return grpc::Status::OK;
+    });
+  }
+
+  grpc::Status BatchCreateEntry(ServerContext* context,
+                                const api::entry::v1::BatchCreateEntryRequest* request,
+                                api::entry::v1::BatchCreateEntryResponse* response) override {
+    if (!IsOperator(*context)) return NoOperator();
+    world_.With([&](FakeSpireWorld& world) {
+      for (const types::Entry& entry : request->entries()) {
+        types::Status& status = *response->add_results()->mutable_status();
+        if (entry.spiffe_id().path() == world.refused_path) {
+          status.set_code(grpc::StatusCode::INVALID_ARGUMENT);
+          status.set_message("no such federated bundle");
+          continue;
+        }
+        world.registered.push_back(entry);
+        world.changes.emplace_back("create");
+      }
+    });
+    return grpc::Status::OK;
+  }
+
+  grpc::Status BatchUpdateEntry(ServerContext* context,
+                                const api::entry::v1::BatchUpdateEntryRequest* request,
+                                api::entry::v1::BatchUpdateEntryResponse* response) override {
+    if (!IsOperator(*context)) return NoOperator();
+    world_.With([&](FakeSpireWorld& world) {
+      const types::EntryMask& mask = request->input_mask();
+      for (const types::Entry& entry : request->entries()) {
+        types::Status& status = *response->add_results()->mutable_status();
+        const auto found = std::ranges::find(world.registered, entry.id(), &types::Entry::id);
+        if (found == world.registered.end()) {
+          status.set_code(grpc::StatusCode::NOT_FOUND);
+          continue;
+        }
+        if (mask.selectors()) *found->mutable_selectors() = entry.selectors();
+        if (mask.dns_names()) *found->mutable_dns_names() = entry.dns_names();
+        if (mask.federates_with()) *found->mutable_federates_with() = entry.federates_with();
+        if (mask.x509_svid_ttl()) found->set_x509_svid_ttl(entry.x509_svid_ttl());
+        world.changes.emplace_back("update");
+      }
+    });
+    return grpc::Status::OK;
+  }
+
+  grpc::Status BatchDeleteEntry(ServerContext* context,
+                                const api::entry::v1::BatchDeleteEntryRequest* request,
+                                api::entry::v1::BatchDeleteEntryResponse* response) override {
+    if (!IsOperator(*context)) return NoOperator();
+    world_.With([&](FakeSpireWorld& world) {
+      for (const std::string& id : request->ids()) {
+        const auto gone = std::erase_if(
+            world.registered, [&](const types::Entry& entry) { return entry.id() == id; });
+        world.changes.emplace_back("delete");
+        response->add_results()->mutable_status()->set_code(gone > 0 ? grpc::StatusCode::OK
+                                                                     : grpc::StatusCode::NOT_FOUND);
+      }
+    });
+    return grpc::Status::OK;
   }
 
  private:
@@ -333,6 +453,8 @@ void FakeSpire::Start() {
   grpc::ServerBuilder builder;
   int bound = 0;
   builder.AddListeningPort(StrCat("127.0.0.1:", port_), grpc::SslServerCredentials(tls), &bound);
+  if (!socket_.empty())
+    builder.AddListeningPort(StrCat("unix:", socket_), grpc::InsecureServerCredentials());
   builder.RegisterService(&services_->agent);
   builder.RegisterService(&services_->bundle);
   builder.RegisterService(&services_->entry);
@@ -340,6 +462,12 @@ void FakeSpire::Start() {
   server_ = builder.BuildAndStart();
   CHECK(server_ != nullptr && bound > 0);
   port_ = static_cast<std::uint16_t>(bound);
+}
+
+void FakeSpire::ServeOperator(const std::string& socket) {
+  Stop();
+  socket_ = socket;
+  Start();
 }
 
 std::string FakeSpire::BundlePem() {

@@ -1,6 +1,6 @@
 // A SPIRE server as far as a node meets it that is its own agent: gRPC over TLS on a loopback port,
-// tokens that are good once, agents of which one certificate is active, CAs that change. Any
-// thread.
+// tokens that are good once, agents of which one certificate is active, CAs that change. And, on a
+// Unix socket, as its operator meets it. Any thread.
 #pragma once
 
 #include <chrono>
@@ -43,6 +43,12 @@ struct FakeSpireWorld {
   int bundles_to_lose = 0;        // so many times GetBundle is Unavailable
   std::optional<spire::api::types::PermissionDeniedDetails::Reason> refuses_agents;
   int attestations = 0, renewals = 0, svids = 0, looks = 0;  // calls that came
+  // What the operator has made; the aliases of tokens are among it. Agents are not given these.
+  std::vector<spire::api::types::Entry> registered;
+  std::vector<std::string> made_tokens;       // in order
+  std::vector<std::string> changes;           // of entries: "create", "update", "delete"
+  std::string refused_path;                   // entries with this ID are refused
+  std::chrono::seconds token_clock_shift{0};  // of the clock by which tokens end
 
   void AddEntry(const std::string& id, const std::string& path, const std::string& hint = "");
 };
@@ -58,6 +64,8 @@ class FakeSpire {
   // Stop() ends connections; Start() comes back at the same port with a certificate of the signer.
   void Stop();
   void Start();
+  // From now on also at this socket, without TLS, where everybody may do what an operator may.
+  void ServeOperator(const std::string& socket);
   [[nodiscard]] std::uint16_t port() const { return port_; }
   [[nodiscard]] std::string BundlePem();
   template <typename F>
@@ -72,6 +80,7 @@ class FakeSpire {
   std::unique_ptr<Services> services_;
   std::unique_ptr<grpc::Server> server_;
   std::uint16_t port_ = 0;
+  std::string socket_;
 };
 
 }  // namespace starling::testing
