@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "base/fs.h"
 #include "base/scratch_testing.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -313,17 +314,22 @@ TEST(Identity, ASocketWinsOverAServerWithoutAToken) {
       source({{"SPIFFE_ENDPOINT_SOCKET", "/s"}}, {{"join-token-file", "f"}})));
 }
 
-// It has done its work at the first start; what that has kept is asked then.
-TEST(Identity, AJoinTokenFileThatIsGoneIsNoToken) {
+// It comes later, or has done its work at the first start; then what that has kept is asked.
+TEST(Identity, AJoinTokenFileThatIsGoneOrEmptyIsWaitedFor) {
   const ScratchDirectory scratch;
   IdentityConfig config;
-  config.join_token_file = scratch.File("gone");
+  config.join_token_file = scratch.File("token");
   config.source = JoinOptions{.server_host = "h",
                               .trust_domain = "a",
                               .insecure_bootstrap = true,
                               .state_dir = scratch.File("state")};
   const RealClock clock;
-  EXPECT_EQ(StableCode(OpenIdentity(config, clock, Log{}).status()), "join-token-missing");
+  const auto opened = [&] { return OpenIdentity(config, clock, Log{}).status(); };
+  EXPECT_TRUE(opened().ok()) << opened();
+  ASSERT_TRUE(WriteFileDurably(config.join_token_file, "\n").ok());
+  EXPECT_TRUE(opened().ok()) << opened();
+  ASSERT_TRUE(WriteFileDurably(config.join_token_file, "two words").ok());
+  EXPECT_TRUE(absl::IsInvalidArgument(opened())) << opened();
 }
 
 TEST(Identity, FilesWinOverWhatAnEnvironmentNamesForAll) {

@@ -91,7 +91,7 @@ Result<std::string> ReadSecretFile(const std::string& path, std::string_view wha
   constexpr std::string_view kBlanks = " \t\r\n";
   const std::size_t begin = text->find_first_not_of(kBlanks);
   if (begin == std::string::npos) {
-    return absl::InvalidArgumentError(StrCat(name, ": holds no ", what));
+    return WithCode(absl::InvalidArgumentError(StrCat(name, ": holds no ", what)), "no-secret");
   }
   std::string secret = text->substr(begin, text->find_last_not_of(kBlanks) - begin + 1);
   if (secret.find_first_of(kBlanks) != std::string::npos) {

@@ -30,8 +30,8 @@ std::vector<std::string> HideSecrets(std::span<char* const> arguments, const Sec
 [[nodiscard]] Status Redacted(const Status& status, std::span<const std::string> secrets);
 
 // The one line that a file holds, or standard input where `path` is "-"; blanks around it are no
-// part of it. InvalidArgument when there is none or more. At most 4,096 bytes. `what` is for the
-// error.
+// part of it. InvalidArgument when there is none (code no-secret) or more. At most 4,096 bytes.
+// `what` is for the error.
 [[nodiscard]] Result<std::string> ReadSecretFile(const std::string& path, std::string_view what);
 
 }  // namespace starling

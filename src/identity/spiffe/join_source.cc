@@ -17,6 +17,7 @@
 #include "identity/certificate_request.h"
 #include "identity/join_plan.h"
 #include "identity/join_state.h"
+#include "identity/spiffe/join_files.h"
 #include "identity/spiffe/join_start.h"
 #include "identity/spiffe/spire_client.h"
 #include "identity/spiffe_state.h"
@@ -72,6 +73,7 @@ class JoinSource final : public LiveSource {
  private:
   void Run(const std::stop_token& stop);
   void StepForever(const std::stop_token& stop);
+  void AwaitToken(const std::stop_token& stop);
   [[nodiscard]] Status Step(const std::stop_token& stop);
   [[nodiscard]] Status Attest(const std::stop_token& stop);
   [[nodiscard]] Status Prove(const std::stop_token& stop);
@@ -165,7 +167,19 @@ void JoinSource::Run(const std::stop_token& stop) {
   }
 }
 
+void JoinSource::AwaitToken(const std::stop_token& stop) {
+  const JoinFiles files{options_.token_file,
+                        options_.insecure_bootstrap ? "" : options_.bundle_file};
+  Result<std::string> token = AwaitJoinToken(
+      files, [this](const Status& status) { SetTrouble(status); }, stop);
+  if (!token.ok()) return;  // stopped
+  token_ = *std::move(token);
+  secrets_.push_back(token_);
+  log().Info("identity: the join token is there");
+}
+
 void JoinSource::StepForever(const std::stop_token& stop) {
+  if (!state_ && token_.empty()) AwaitToken(stop);
   for (int failures = 0; !stop.stop_requested();) {
     const Status status = Redacted(Step(stop), secrets_);
     if (stop.stop_requested()) return;
@@ -435,11 +449,15 @@ Result<std::unique_ptr<LiveSource>> StartJoinSource(JoinOptions options, const C
   RETURN_IF_ERROR(CheckJoinOptions(options));
   const std::string path = JoinStatePath(options.state_dir);
   Result<JoinState> kept = ReadJoinState(path);
-  ASSIGN_OR_RETURN(const JoinStart start, DecideJoinStart({.state = kept,
-                                                           .path = path,
-                                                           .trust_domain = options.trust_domain,
-                                                           .token_hash = TokenHash(options.token),
-                                                           .now = clock.UtcNow()}));
+  JoinStart start = JoinStart::kAttest;
+  const bool awaits_token = options.token.empty() && !options.token_file.empty();
+  if (!awaits_token || !absl::IsNotFound(kept.status())) {
+    ASSIGN_OR_RETURN(start, DecideJoinStart({.state = kept,
+                                             .path = path,
+                                             .trust_domain = options.trust_domain,
+                                             .token_hash = TokenHash(options.token),
+                                             .now = clock.UtcNow()}));
+  }
   // Found out before a token is spent on an agent that cannot be kept.
   RETURN_IF_ERROR(
       PrepareStateDirectory(options.state_dir, start == JoinStart::kAttest ? kStateBytes : 0));

@@ -19,7 +19,8 @@ struct JoinOptions {
   std::string server_host;
   std::uint16_t server_port = 8081;
   std::string trust_domain;
-  std::string token;  // "": the state directory must hold an agent
+  std::string token;       // "": the state directory must hold an agent, unless there is a
+  std::string token_file;  // where a token is waited for then; bundle_file may come with it
   // PEM, or SPIFFE's format: the CAs that the server is believed by when attesting, and whenever
   // it is no longer believed by those that it named since. Read each time.
   std::string bundle_file;
@@ -30,7 +31,8 @@ struct JoinOptions {
 
 // Starts one thread, which ends promptly with the source, and returns without waiting for an
 // identity (LiveSource::AwaitIdentity() does). Fails at once for options that are wrong and where
-// no agent is left and no token to make one.
+// no agent is left and no token to make one, nor a file that it may come in: that is a trouble with
+// the code join-token-awaited until it is there.
 //
 // An agent in the state directory is used while it is valid and the token that is given is none or
 // the one it came from; another token attests a new agent, and the old one is kept until that has

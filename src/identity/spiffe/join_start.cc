@@ -78,6 +78,7 @@ Status CheckBootstrap(const JoinOptions& options, const Log& log) {
                              "no-bootstrap-bundle"),
                     StrCat(next, "; --insecure-bootstrap believes whoever answers"));
   }
+  if (options.token.empty() && !options.token_file.empty()) return absl::OkStatus();
   return WithNext(ReadBundleFile(options.bundle_file).status(), next);
 }
 
