@@ -302,6 +302,10 @@ void Parser::AddRest() {
     AddSettings(*as, role);
     as->add_flag("--json", out_.json, "print JSON");
   }
+  AddSettings(*Add(app_, "spire-tokens",
+                   "beside a SPIRE server on Kubernetes: entries, and join tokens in Secrets",
+                   Command::kSpireTokens),
+              Role::kSpireTokens);
   CLI::App* const dev_ca =
       Add(*identity, "dev-ca", "a certificate authority for one machine", Command::kDevCa);
   DevCaRequest& request = out_.dev_ca;

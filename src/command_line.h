@@ -41,7 +41,8 @@ struct CommandLine {
     kDevCa,
     kIdentityShow,
     kClientInstall,
-    kKubeImport
+    kKubeImport,
+    kSpireTokens
   };
   Command command = Command::kHelp;
   std::string help;                          // kHelp: what to print

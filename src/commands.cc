@@ -16,6 +16,7 @@
 #include "identity/identity_health.h"
 #include "identity_show.h"
 #include "node_identity.h"
+#include "spire_tokens.h"
 #include "swci/sn_client.h"
 #include "swci/swci.h"
 
@@ -85,6 +86,17 @@ Status RunSn(const CommandLine& line, const Machine& machine) {
   };
   return RunNetworkNode(config, {machine.clock, machine.random, *identity, log, ready},
                         machine.stop);
+}
+
+Status RunSpireTokens(const CommandLine& line, const Machine& machine) {
+  ASSIGN_OR_RETURN(const Settings settings,
+                   Settings::Gather(Role::kSpireTokens, line.flags, machine.environment, {}));
+  ASSIGN_OR_RETURN(const Log log, LogFrom(settings, "swarm.tokens"));
+  ASSIGN_OR_RETURN(const TokenKeeperOptions options, TokenKeeperFrom(settings));
+  const auto ready = [&](std::uint16_t health_port) {
+    WriteReadyFile(settings.Text("ready-file"), {{"health_port", health_port}}, log);
+  };
+  return RunTokenKeeper(options, {machine.clock, log, ready}, machine.stop);
 }
 
 // The program inherits these; a variable that is there already stays unless a flag says otherwise.
@@ -327,6 +339,8 @@ int RunCommand(const CommandLine& line, const Machine& machine) {
       return FinishCode(ShowIdentity(line, machine), "starling identity show");
     case Command::kClientInstall:
       return Finish(RunClientInstall(line.client_install), "starling client install");
+    case Command::kSpireTokens:
+      return Finish(RunSpireTokens(line, machine), "starling spire-tokens");
     case Command::kExplain:
       return FinishCode(
           RunExplain(line, machine, {machine.clock, machine.random, machine.self, machine.stop}),

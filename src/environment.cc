@@ -7,13 +7,15 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/text.h"
+#include "base/time_text.h"
+#include "environment_rows.h"
 #include "yaml-cpp/yaml.h"
 
 namespace starling {
 namespace {
 
-constexpr std::array kRoles = {Role::kSn, Role::kSl, Role::kSwci, Role::kOperator};
-constexpr std::uint64_t kSpanMillisMax = 1000ULL * 60 * 60 * 24 * 365;
+constexpr std::array kRoles = {Role::kSn, Role::kSl, Role::kSwci, Role::kOperator,
+                               Role::kSpireTokens};
 
 bool IsFor(const Setting& setting, Role role) {
   return (setting.roles & static_cast<unsigned>(role)) != 0;
@@ -94,8 +96,20 @@ std::string_view RoleName(Role role) {
       return "swci";
     case Role::kOperator:
       return "operator";
+    case Role::kSpireTokens:
+      return "spire-tokens";
   }
   return "";
+}
+
+std::span<const Setting> SettingsTable() {
+  static const std::vector<Setting> all = [] {
+    std::vector<Setting> rows;
+    for (const std::span<const Setting> part : {SwarmSettings(), SpireTokensSettings()})
+      rows.insert(rows.end(), part.begin(), part.end());
+    return rows;
+  }();
+  return all;
 }
 
 Result<Settings> Settings::Gather(Role role, const std::map<std::string, std::string>& flags,
@@ -191,18 +205,9 @@ Result<std::uint64_t> Settings::Number(std::string_view name, std::uint64_t max)
 }
 
 Result<Duration> Settings::Span(std::string_view name) const {
-  const std::string text = Lower(Text(name));
-  const std::size_t unit_at = std::min(text.find_first_not_of("0123456789"), text.size());
-  const std::string_view unit = std::string_view(text).substr(unit_at);
-  const std::optional<std::uint64_t> count = ParseUint(std::string_view(text).substr(0, unit_at));
-  std::uint64_t factor = 0;
-  if (unit == "ms") factor = 1;
-  if (unit == "s" || unit.empty()) factor = 1000;
-  if (unit == "m") factor = 60'000;
-  if (unit == "h") factor = 3'600'000;
-  if (!count || factor == 0 || *count > kSpanMillisMax / factor)
-    return Bad(name, "a time (30, 30s, 500ms, 10m, 1h)");
-  return std::chrono::milliseconds(*count * factor);
+  const std::optional<Duration> span = ParseSpan(Text(name));
+  if (!span) return Bad(name, "a time (30, 30s, 500ms, 10m, 1h)");
+  return *span;
 }
 
 Result<std::map<std::string, std::string>> ParseSettingsFile(const std::string& yaml, Role role) {

@@ -23,8 +23,9 @@ enum class Role : std::uint8_t {
   kSn = 1,
   kSl = 2,
   kSwci = 4,
-  kOperator = 8
-};  // kOperator: training, status
+  kOperator = 8,  // training, status
+  kSpireTokens = 16
+};
 [[nodiscard]] std::string_view RoleName(Role role);
 
 enum class Treatment : std::uint8_t {

@@ -1,5 +1,5 @@
 // The table itself; environment.h says what the columns mean.
-#include "environment.h"
+#include "environment_rows.h"
 
 namespace starling {
 namespace {
@@ -488,6 +488,6 @@ constexpr Setting kSettings[] = {
 
 }  // namespace
 
-std::span<const Setting> SettingsTable() { return kSettings; }
+std::span<const Setting> SwarmSettings() { return kSettings; }
 
 }  // namespace starling

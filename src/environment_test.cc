@@ -41,7 +41,7 @@ LearningNodeConfig Sl(EnvironmentMap environment, const std::vector<std::string>
 }
 
 TEST(SettingsTable, EveryRoleHasEachNameFlagAndVariableOnce) {
-  for (const Role role : {Role::kSn, Role::kSl, Role::kSwci, Role::kOperator}) {
+  for (const Role role : {Role::kSn, Role::kSl, Role::kSwci, Role::kOperator, Role::kSpireTokens}) {
     std::set<std::string_view> flags, variables;
     for (const Setting& setting : SettingsTable()) {
       if ((setting.roles & static_cast<unsigned>(role)) == 0) continue;

@@ -25,6 +25,8 @@ std::vector<std::string> OwnPaths(Role role) {
       return {"*/swci", "*/operator"};
     case Role::kOperator:
       return {"*/operator", "*/swci"};
+    case Role::kSpireTokens:
+      break;  // It speaks to no node.
   }
   return {};
 }

@@ -26,12 +26,13 @@ FOLDERS = {
     "src/http": (("base", "identity"), ("boost", "openssl", "nlohmann-json")),
     "src/ledger": (("base", "crypto", "http"), ("sqlite", "secp256k1", "cryptopp", "nlohmann-json")),
     "src/license": (("base", "crypto", "protocol", "http", "identity"), ("sqlite", "openssl", "nlohmann-json")),
+    "src/tokens": (("base", "crypto", "identity", "http"), ("yaml-cpp",)),
     "src/sn": (BELOW, ("nlohmann-json",)),
     "src/sl": (BELOW, ("nlohmann-json",)),
     "src/swci": (BELOW, ("nlohmann-json",)),
     "src/kube": (("base", "crypto"), ("yaml-cpp", "nlohmann-json")),
     "src/tools": (BELOW + ("sn", "sl", "swci"), ()),
-    "src": (BELOW + ("sn", "sl", "swci", "kube", "tools"), ("cli11", "yaml-cpp", "nlohmann-json")),  # main.cc, environment.cc
+    "src": (BELOW + ("tokens", "sn", "sl", "swci", "kube", "tools"), ("cli11", "yaml-cpp", "nlohmann-json")),  # main.cc, environment.cc
     "simulation": (("base", "crypto", "tensor", "protocol", "ledger"), ()),
 }
 EVERYWHERE = ("absl", "fmt")  # Status and StatusOr are in every signature, fmt in every log line
