@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/leaping_clock_testing.h"
 #include "base/mailbox.h"
 #include "gmock/gmock.h"
 #include "tests/swarm_testing.h"
@@ -15,18 +16,6 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-// Real time and what a test adds to it.
-class LeapingClock final : public Clock {
- public:
-  [[nodiscard]] Instant Now() const override { return real_.Now() + leap_.load(); }
-  [[nodiscard]] UtcTime UtcNow() const override { return real_.UtcNow(); }
-  void Leap(Duration by) { leap_ = leap_.load() + by; }
-
- private:
-  const RealClock real_;
-  std::atomic<Duration> leap_ = Duration::zero();
-};
 
 class FaultsTest : public SwarmTest {
  protected:

@@ -95,7 +95,10 @@ struct SnLink::Impl {
   std::chrono::milliseconds ahead{0};  // this node's clock, of the SN's
   bool end_told = false;               // by a LedgerNews; the tail's thread only
   std::optional<UtcTime> trouble_since;
-  std::jthread tail;  // last: they use what is above
+  const Instant began = clock.Now();
+  bool reached = false;  // any SN, ever
+  bool warned = false;   // of the trouble
+  std::jthread tail;     // last: they use what is above
   std::jthread sender;
 };
 
@@ -104,6 +107,7 @@ void SnLink::Impl::Failed(std::size_t failed, const Status& why) {
   std::size_t expected = failed;
   static_cast<void>(current.compare_exchange_strong(expected, failed + 1));
   std::string line;
+  bool early = false;
   {
     const std::scoped_lock lock(mutex);
     if (!trouble_since) trouble_since = clock.UtcNow();
@@ -113,14 +117,18 @@ void SnLink::Impl::Failed(std::size_t failed, const Status& why) {
                                  : "asked again every few seconds; ";
     line = StrCat("no answer from the SN ", Sn(failed).Url(), " since ",
                   FormatLocalTime(*trouble_since), ": ", words.what, "; next: ", next, words.next);
-    if (line == trouble) return;
+    early = !reached && IsStillStarting(why, clock.Now() - began);
+    if (line == trouble && (early || warned)) return;
     trouble = line;
+    warned = !early;
   }
+  if (early) return log.Info("{}", line);
   log.Warning("{}", line);
 }
 
 void SnLink::Impl::Works() {
   const std::scoped_lock lock(mutex);
+  reached = true;
   trouble.clear();
   trouble_since.reset();
 }

@@ -3,7 +3,10 @@
 #include <condition_variable>
 #include <optional>
 
+#include "base/fs.h"
+#include "base/leaping_clock_testing.h"
 #include "base/mailbox.h"
+#include "base/scratch_testing.h"
 #include "base/text.h"
 #include "crypto/json.h"
 #include "gmock/gmock.h"
@@ -102,7 +105,7 @@ class SnLinkTest : public HttpsTest {
     options.sns = std::move(sns);
     options.retry_first = options.retry_max = 1ms;
     options.kept_log = kept_log_;
-    link_ = std::make_unique<SnLink>(std::move(options), client_, clock_, Log(),
+    link_ = std::make_unique<SnLink>(std::move(options), client_, *link_clock_, link_log_,
                                      [this](SnEvent event) { events_.Push(std::move(event)); });
   }
   SnEvent Next() {
@@ -131,6 +134,8 @@ class SnLinkTest : public HttpsTest {
   std::vector<HttpResponse> answers_;
   Mailbox<SnEvent> events_;
   HttpClient client_{*client_party_.tls, HttpClientOptions{}};
+  const Clock* link_clock_ = &clock_;
+  Log link_log_;
   std::unique_ptr<SnLink> link_;  // last: it uses what is above
 };
 
@@ -312,6 +317,28 @@ TEST_F(SnLinkTest, TheNextSnIsTriedWhenOneIsAway) {
   const SnEvent event = Next();
 
   EXPECT_EQ(std::get<LedgerNews>(event).records.size(), 2U);
+}
+
+// Nodes are started together, in any order: only one that is still away after a minute is a fault.
+TEST_F(SnLinkTest, AnSnThatIsNotThereYetIsAWarningAfterAMinute) {
+  const ScratchDirectory scratch;
+  const std::string path = scratch.path() + "/log.txt";
+  LeapingClock clock;
+  link_clock_ = &clock;
+  link_log_ = Log::ToFile("link", LogLevel::kInfo, LogFormat::kText, path);
+  const auto wait_for = [&](const char* line) {
+    while (ReadFile(path, 10U << 20).value_or("").find(line) == std::string::npos)
+      std::this_thread::yield();
+  };
+  const UniqueFd bound = *ListenSocket("127.0.0.1", 0);
+  Connect({{"127.0.0.1", LocalPort(bound.get())}});
+  shutdown(bound.get(), SHUT_RDWR);
+  wait_for("INFO : no answer from the SN");
+  EXPECT_EQ(ReadFile(path)->find("WARNING"), std::string::npos);
+
+  clock.Leap(61s);
+  wait_for("WARNING : no answer from the SN");
+  link_.reset();  // before its clock
 }
 
 }  // namespace

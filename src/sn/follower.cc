@@ -27,7 +27,7 @@ constexpr const char* kPassedHeaders[] = {"content-type", "starling-seen", "star
 }  // namespace
 
 Follower::Follower(FollowerOptions options, const Deps& deps)
-    : options_(std::move(options)), deps_(deps) {
+    : options_(std::move(options)), deps_(deps), began_(deps.clock.Now()) {
   CHECK(!options_.sentinels.empty());
   shared_.With([&](Shared& shared) { shared.since = deps_.clock.UtcNow(); });
 }
@@ -163,7 +163,7 @@ Status Follower::Join(const std::stop_token& stop) {
 
 void Follower::Works() {
   const bool was_away = shared_.With([](Shared& shared) {
-    shared.caught_up = true;
+    shared.caught_up = shared.reached = true;
     return !std::exchange(shared.trouble, "").empty();
   });
   if (!was_away) return;
@@ -174,16 +174,24 @@ void Follower::Works() {
 void Follower::Failed(const Status& why) {
   const std::string url = sentinel_url();
   const std::string text = std::string(why.message());
+  const bool still = IsStillStarting(why, deps_.clock.Now() - began_);
+  bool early = false;
   const bool news = shared_.With([&](Shared& shared) {
+    early = still && !shared.reached;
     shared.current = (shared.current + 1) % options_.sentinels.size();
     if (shared.trouble.empty()) shared.since = deps_.clock.UtcNow();
-    return std::exchange(shared.trouble, text) != text;
+    const bool was_warned = std::exchange(shared.warned, !early);
+    return std::exchange(shared.trouble, text) != text || (!early && !was_warned);
   });
   if (!news) return;
-  deps_.log.Warning(
-      "the sentinel at {}: {}; reads are answered, entries wait for it; next: asked "
-      "again, every {} s at the latest",
-      url, text, options_.retry_max / 1s);
+  const std::string line =
+      StrCat("the sentinel at ", url, ": ", text,
+             "; reads are answered, entries wait for it; next: asked again, every ",
+             options_.retry_max / 1s, " s at the latest");
+  if (early)
+    deps_.log.Info("{}", line);
+  else
+    deps_.log.Warning("{}", line);
   deps_.core.SetUpstreamWait(
       UpstreamWait{.what = StrCat("the sentinel is away: ", text),
                    .since = deps_.clock.Now(),

@@ -2,7 +2,7 @@
 import os
 
 from starling import SwarmError
-from starling._callback import TEXTS_2, Engine, Journal, default_logger
+from starling._callback import TEXTS_0, TEXTS_2, Engine, Journal, default_logger
 from starling._settings import DEFAULT_CONTRACT, loopback, validate
 
 __all__ = ["DEFAULT_CONTRACT", "SwarmCallbackBase", "SwarmError"]
@@ -70,7 +70,7 @@ class SwarmCallbackBase:
         self._print_parameters(settings, self._given)
         if settings.validation is None:
             say("info", "WARNING: adsValData and adsValBatchSize are not available to compute Loss and metrics")
-        if not settings.total_epochs:
+        if not settings.total_epochs and self._texts is not TEXTS_0:  # 0.3 had no such parameter.
             say("info", "***** WARNING: totalEpochs is not given: progress and remaining time are not shown *****")
         self._engine = Engine(settings, _Hooks(self), self._journal, self._texts, self.loopback)
 
