@@ -5,6 +5,7 @@ import kube
 
 SPACE = "smoke"
 IMAGE = "localhost/busybox:1"
+CLAIM = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
 SERVE = ["/bin/sh", "-c", "trap exit TERM; httpd -p 8080 -h /tmp; sleep 100000 & wait"]
 
 
@@ -13,7 +14,6 @@ def stateful_set(name, command):
         "name": name, "image": IMAGE, "command": command, "ports": [{"name": "api", "containerPort": 8080}],
         "readinessProbe": {"tcpSocket": {"port": "api"}, "periodSeconds": 1}, "volumeMounts": [{"name": "data", "mountPath": "/data"}],
     }])
-    claim = {"accessModes": ["ReadWriteOnce"], "storageClassName": name, "resources": {"requests": {"storage": "1Gi"}}}
     return [
         {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
          "spec": {"clusterIP": "None", "selector": {"app": name}, "ports": [{"name": "api", "port": 8080}]}},
@@ -22,7 +22,7 @@ def stateful_set(name, command):
         {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": name},
          "spec": {"serviceName": name, "replicas": 1, "selector": {"matchLabels": {"app": name}},
                   "template": {"metadata": template["metadata"], "spec": template["spec"]},
-                  "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": claim}]}},
+                  "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": CLAIM}]}},
     ]
 
 
@@ -60,9 +60,6 @@ class Smoke(kube.Case):
         self.assertIn("asked", self.cluster.logs("job/job", "main", SPACE))
 
     def test_a_stateful_pod_has_its_volume_and_name_again_after_a_drain(self):
-        self.cluster.local_volume("smoke-web", "web", mode=0o700)
-        self.addCleanup(self.cluster.kubectl, "delete", "pv", "smoke-web")
-        self.addCleanup(self.cluster.kubectl, "-n", SPACE, "delete", "pvc", "data-web-0")
         self.addCleanup(self.cluster.kubectl, "-n", SPACE, "delete", "statefulset", "web")
         command = ["/bin/sh", "-c", "echo $HOSTNAME >>/data/starts; trap exit TERM; httpd -p 8080 -h /data; sleep 100000 & wait"]
         self.cluster.apply(stateful_set("web", command), SPACE)
@@ -82,8 +79,12 @@ class Smoke(kube.Case):
         self.cluster.make_namespace("smoke-gone")
         self.addCleanup(self.cluster.delete_namespace, "smoke-gone")
         self.cluster.apply([kube.restricted_pod("one", [{"name": "one", "image": IMAGE, "command": SERVE}]),
-                            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one"}}], "smoke-gone")
+                            {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"}, "spec": CLAIM}],
+                           "smoke-gone")
         self.cluster.wait("the pod to run", 60, lambda: self.cluster.json("pod/one", "smoke-gone")["status"].get("phase") == "Running")
+        self.cluster.wait("the claim to be bound", 30, lambda: self.cluster.json("pvc/data", "smoke-gone")["status"]["phase"] == "Bound")
+        folder = self.cluster.claimed("data", "smoke-gone")
+        self.assertTrue(folder.is_dir())
         address = self.cluster.json("pod/one", "smoke-gone")["status"]["podIP"]
         self.cluster.delete_namespace("smoke-gone")
         self.assertIsNone(self.cluster.json("namespace/smoke-gone"))
@@ -91,6 +92,7 @@ class Smoke(kube.Case):
         left = self.cluster.kubectl("get", ",".join(kinds), "-A", "--ignore-not-found", "-o",
                                     "jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name}{\"\\n\"}{end}")
         self.assertFalse([line for line in left.splitlines() if line.startswith("smoke-gone/")])
+        self.cluster.wait("the volume to be gone", 30, lambda: not folder.exists() and not self.cluster.json(f"pv/{folder.name}"))
         self.cluster.wait("the pod's route to be gone", 30,
                           lambda: f"{address} " not in self.cluster.enter(["ip", "route", "show"]).stdout)
 

@@ -128,8 +128,8 @@ class Cluster:
         self.script("load", archive, limit=600)
 
     def volume(self, name, source=None, mode=0o777):
-        """A folder of the node for a volume of type hostPath or local, with a copy of the folder `source` in it. Answers its path. It is
-        new: what was in it is removed."""
+        """A folder of the node for a volume of type hostPath, with a copy of the folder `source` in it. Answers its path. It is new: what was
+        in it is removed. Claims of the default storage class need none: cluster/volumes.py makes theirs."""
         folder = self.state / "volumes" / name
         shutil.rmtree(folder, ignore_errors=True)
         if source is None:
@@ -139,17 +139,11 @@ class Cluster:
         folder.chmod(mode)
         return folder
 
-    def local_volume(self, name, storage_class, source=None, mode=0o777, access="ReadWriteOnce"):
-        """volume(), and the PersistentVolume `name` of that storage class on it."""
-        affinity = {"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE]}
-        self.apply([{
-            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
-            "spec": {
-                "capacity": {"storage": "1Gi"}, "accessModes": [access], "storageClassName": storage_class,
-                "persistentVolumeReclaimPolicy": "Retain", "local": {"path": str(self.volume(name, source, mode))},
-                "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [affinity]}]}},
-            },
-        }])
+    def claimed(self, claim, namespace="default"):
+        """The folder, also of the machine, of a claim that is bound."""
+        volume = self.json(f"persistentvolumeclaim/{claim}", namespace)["spec"]["volumeName"]
+        source = self.json(f"persistentvolume/{volume}")["spec"]
+        return Path((source.get("local") or source["hostPath"])["path"])
 
     def usage(self, pod, namespace="default", limit=60):
         """(bytes of memory in use, seconds of CPU since its start) of a pod, as the kubelet measures them every ten seconds."""

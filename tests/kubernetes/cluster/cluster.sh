@@ -117,6 +117,7 @@ up() {
     return
   fi
   ((EUID == 0)) || fail "it needs root"
+  [[ -x $bin/kube-multi ]] || fail "$bin has no kube-multi: ./dev test kube builds it"
   clear_state
   mkdir -p "$state"/{run,log,volumes,conf/cni,conf/cni-bin}
   make_pki

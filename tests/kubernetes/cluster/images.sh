@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # The images that the cluster itself and its tests need, made from Debian's busybox and our own binaries: there is no registry.
-# Sourced by cluster.sh. They are made once for each version of these files, beside the binaries.
+# They are made once for each version of these files, beside the binaries. Sourced by cluster.sh, which calls make_images where `set -e`
+# does not work: all here say && or || return 1.
 
 # make_images: prints the folder in which pause.tar, busybox.tar and kube.tar lie, as OCI archives.
 make_images() {
@@ -35,12 +36,9 @@ make_pause() { # FOLDER
 # Debian's dynamic busybox with its libraries: the static one cannot look names up. Its wget crashes: use nc.
 busybox_files() { # ROOT BUSYBOX
   local root=$1 library name
-  mkdir -p "$root"/{bin,etc}
-  install -d -m 1777 "$root/tmp"
-  cp -L "$2" "$root/bin/busybox"
+  mkdir -p "$root"/{bin,etc} && install -d -m 1777 "$root/tmp" && cp -L "$2" "$root/bin/busybox" || return 1
   while read -r library; do
-    mkdir -p "$root$(dirname "$library")"
-    cp -L "$library" "$root$library"
+    mkdir -p "$root$(dirname "$library")" && cp -L "$library" "$root$library" || return 1
   done < <(ldd "$2" | grep -o '/[^ ]*'; printf '/lib/%s/libnss_%s.so.2\n' "$(gcc -print-multiarch)" dns "$(gcc -print-multiarch)" files)
   while read -r name; do
     if [[ $name != busybox ]]; then ln -s busybox "$root/bin/$name"; fi
@@ -55,9 +53,9 @@ make_busybox() { # FOLDER BUSYBOX
 # kubectl and CoreDNS, with a shell to write tests in.
 make_kube() { # FOLDER
   local root=$1/work/kube
-  cp -a "$1/work/busybox" "$root"
-  cp --reflink=auto "$bin/kube-multi" "$root/bin/kube-multi"
-  ln -s kube-multi "$root/bin/kubectl"
-  ln -s kube-multi "$root/bin/coredns"
-  archive "$1" kube 'ENV PATH=/bin' 'CMD ["/bin/sh"]'
+  cp -a "$1/work/busybox" "$root" &&
+    cp --reflink=auto "$bin/kube-multi" "$root/bin/kube-multi" &&
+    ln -s kube-multi "$root/bin/kubectl" &&
+    ln -s kube-multi "$root/bin/coredns" &&
+    archive "$1" kube 'ENV PATH=/bin' 'CMD ["/bin/sh"]'
 }

@@ -10,16 +10,18 @@ looked at after a service's address has been translated.
 that process of a new pod's address and returns when the table knows it: a policy holds from a pod's first packet.
 """
 import argparse
-import http.client
 import json
 import os
 import select
 import socket
-import ssl
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # a plugin is called by another name, from elsewhere
+
+from api import Api, ApiError  # noqa: E402
 
 SOCKET = "/run/netpol.sock"
 POLL_SECONDS = 0.5
@@ -190,28 +192,6 @@ def world_of(lists, addresses):
     return World(pods, namespaces, lists["policies"])
 
 
-class Api:
-    """The API server, over one connection that is made again when it breaks."""
-
-    def __init__(self, server, pki):
-        context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
-        context.load_cert_chain(pki / "admin.crt", pki / "admin.key")
-        host, port = server.rsplit(":", 1)
-        self._connection = http.client.HTTPSConnection(host, int(port), context=context, timeout=10)
-
-    def items(self, path):
-        try:
-            self._connection.request("GET", path)
-            answer = self._connection.getresponse()
-            body = answer.read()
-        except (OSError, http.client.HTTPException):
-            self._connection.close()
-            raise
-        if answer.status != 200:
-            raise OSError(f"{path}: {answer.status}")
-        return json.loads(body)["items"]
-
-
 class Keeper:
     """Keeps the table in force. `addresses` is what the plugin told: uid of a pod -> its address."""
 
@@ -225,7 +205,7 @@ class Keeper:
         self._addresses[message["uid"]] = message["ip"]
 
     def refresh(self):
-        """Raises OSError or CalledProcessError where it fails; the table before stays in force."""
+        """Raises ApiError or CalledProcessError where it fails; the table before stays in force."""
         lists = {name: self._api.items(path) for name, path in PATHS.items()}
         wanted = ruleset(world_of(lists, self._addresses))
         if wanted != self._applied:
@@ -249,7 +229,7 @@ def serve(arguments):
                 keeper.refresh()
                 if asking:
                     asking.sendall(b"{}")
-            except (OSError, http.client.HTTPException, subprocess.CalledProcessError) as error:
+            except (ApiError, OSError, subprocess.CalledProcessError) as error:
                 print(f"netpol: {error}", file=sys.stderr, flush=True)
             finally:
                 if asking:

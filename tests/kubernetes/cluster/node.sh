@@ -138,6 +138,7 @@ run_node() {
   wait_until 120 "the API server" ready
   start_controllers
   run netpol python3 "$home/netpol.py" serve --server "$node_ip:6443" --pki "$state/pki"
+  run volumes python3 "$home/volumes.py" --server "$node_ip:6443" --pki "$state/pki" --folder "$state/volumes" --node "$node"
   wait_until 30 "the network policies" test -S /run/netpol.sock
   wait "$importing"
   run kubelet kubelet --config="$state/conf/kubelet.yaml" --kubeconfig="$state/conf/kubelet.kubeconfig" --root-dir=/var/lib/kubelet \
