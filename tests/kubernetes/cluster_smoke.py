@@ -5,7 +5,7 @@ import kube
 
 SPACE = "smoke"
 IMAGE = "localhost/busybox:1"
-CLAIM = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+CLAIM = {"accessModes": ["ReadWriteOnce"], "storageClassName": "standard", "resources": {"requests": {"storage": "1Gi"}}}
 SERVE = ["/bin/sh", "-c", "trap exit TERM; httpd -p 8080 -h /tmp; sleep 100000 & wait"]
 
 
