@@ -116,6 +116,11 @@ class TokenKeeper {
   };
   static std::string Part(const Node& node) { return StrCat("secret ", node.name.Text()); }
 
+  struct Outcome {
+    Status status;
+    Instant at;
+  };
+  void Note(Node& node, const Outcome& outcome);
   [[nodiscard]] Status KeepEntries(SpireAdmin& admin);
   [[nodiscard]] Status KeepSecret(Node& node, SpireAdmin& admin, const std::string& bundle,
                                   const std::stop_token& stop);
@@ -156,22 +161,29 @@ Duration TokenKeeper::Step(const std::stop_token& stop) {
     }
   }
   Duration pause = options_.look;
+  // Each Secret would wait for its own answer, and nothing else be done meanwhile.
+  std::optional<Outcome> away;
   for (Node& node : nodes_) {
     if (stop.stop_requested()) return pause;
     if (node.failures == 0 || clock_.Now() >= node.retry_at) {
-      const Status status = KeepSecret(node, admin, *bundle, stop);
-      if (status.ok()) {
-        node.failures = 0;
-        troubles_.Clear(Part(node), "");
-      } else {
-        node.retry_at = clock_.Now() + RetryAfter(++node.failures);
-        troubles_.Set(Part(node), status);
-      }
+      const Status status = away ? away->status : KeepSecret(node, admin, *bundle, stop);
+      if (!away && StableCode(status) == "kube-unreachable") away = Outcome{status, clock_.Now()};
+      Note(node, {status, away ? away->at : clock_.Now()});
     }
     if (node.failures > 0)
       pause = std::clamp<Duration>(node.retry_at - clock_.Now(), Duration::zero(), pause);
   }
   return pause;
+}
+
+void TokenKeeper::Note(Node& node, const Outcome& outcome) {
+  if (outcome.status.ok()) {
+    node.failures = 0;
+    troubles_.Clear(Part(node), "");
+    return;
+  }
+  node.retry_at = outcome.at + RetryAfter(++node.failures);
+  troubles_.Set(Part(node), outcome.status);
 }
 
 Status TokenKeeper::KeepEntries(SpireAdmin& admin) {
@@ -259,8 +271,20 @@ Status TokenKeeper::MakeToken(Node& node, SpireAdmin& admin, const TokenSecret& 
   const bool is_known = !held.token.empty() && held.expires;
   if (is_known && node.why != NewToken::kSpent)
     RETURN_IF_ERROR(Retire(node, admin, {held.token, *held.expires}, held.agent));
-  ASSIGN_OR_RETURN(node.fresh, admin.CreateToken(node.alias, options_.config.token_ttl));
-  return absl::OkStatus();
+  const std::chrono::seconds ttl = options_.config.token_ttl;
+  ASSIGN_OR_RETURN(const SpireToken made, admin.CreateToken(node.alias, ttl));
+  if (!IsEnding(made.expires, ttl, clock_.UtcNow())) {
+    node.fresh = made;
+    return absl::OkStatus();
+  }
+  // It would be replaced at once, again and again.
+  RETURN_IF_ERROR(Retire(node, admin, made, node.agent));
+  return WithNext(
+      WithCode(absl::FailedPreconditionError(StrCat(
+                   "the SPIRE server makes tokens that are over at ", FormatUtc(made.expires),
+                   ", and it is ", FormatUtc(clock_.UtcNow()), " here")),
+               "clocks-differ"),
+      "set the clock of the SPIRE server, or run this beside it");
 }
 
 // A token that nobody uses leaves its alias behind, which SPIRE would keep for ever.

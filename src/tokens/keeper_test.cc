@@ -347,6 +347,31 @@ TEST_F(TokenKeeperTest, AMissingSecretIsNamedAndTheOthersAreKept) {
   EXPECT_THAT(Data("token", kSl), HasSubstr("made-token-"));
 }
 
+TEST_F(TokenKeeperTest, AnApiThatIsAwayIsAskedOnceForAllSecrets) {
+  options_.config.tokens = {{"/sl-agent", "sl-identity"}, {"/sn-agent", "sn-identity"}};
+  kube_.With([](FakeKubeWorld& world) { world.Add("swarm", "sl-identity"); });
+  kube_.Answers(false);
+  Start();
+  ASSERT_TRUE(ReadyzComes("secret swarm/sn-identity: kube-unreachable"));
+  EXPECT_THAT(Page("/readyz").body, HasSubstr("secret swarm/sl-identity: kube-unreachable"));
+  kube_.With([](FakeKubeWorld& world) {
+    for (const std::string& head : world.heads)
+      EXPECT_THAT(head, HasSubstr("/secrets/sl-identity?"));  // the first of them
+  });
+  kube_.Answers(true);
+  ASSERT_TRUE(ReadyComes());
+  EXPECT_EQ(TokensMade(), 2U);
+}
+
+TEST_F(TokenKeeperTest, AServerWhoseClockIsAnotherIsNamedAndItsTokenIsNotUsed) {
+  spire_.With([](FakeSpireWorld& world) { world.token_clock_shift = -minutes(50); });
+  Start();
+  ASSERT_TRUE(ReadyzComes("clocks-differ"));
+  EXPECT_EQ(Data("token"), "");
+  spire_.With([](FakeSpireWorld& world) { world.token_clock_shift = minutes(0); });
+  EXPECT_TRUE(ReadyComes());
+}
+
 TEST_F(TokenKeeperTest, AWebhookThatTakesTheAnnotationsOutCostsNoTokens) {
   kube_.With([](FakeKubeWorld& world) { world.strip_annotation = "starling.dev/token-expires"; });
   Start();

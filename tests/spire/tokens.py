@@ -5,6 +5,7 @@ import http.client
 import http.server
 import json
 import os
+import signal
 import ssl
 import subprocess
 import threading
@@ -229,6 +230,8 @@ class Tokens(spire.Case):
         for token in (first, second, POD_TOKEN):
             self.assertNotIn(token, keeper.text() + node.text())
         self.assertEqual({verb for verb, _, _ in api.requests}, {"PATCH"})
+        keeper.process.signal(signal.SIGTERM)
+        self.assertEqual(keeper.process.child.wait(WITHIN), 0)
 
     def test_an_entry_that_was_changed_is_put_right(self):
         server, api = self.server(ca_ttl="24h", svid_ttl="1h"), self.api()
