@@ -13,7 +13,7 @@ PORTS = {"api": 8080, "blobs": 8081}
 ASK = "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 2 {host} {port}"
 NODE_PORT = 30304
 # A listener outside that answers each connection.
-LISTEN = "import http.server, sys; http.server.ThreadingHTTPServer(('', int(sys.argv[1])), http.server.BaseHTTPRequestHandler).serve_forever()"
+LISTEN = "import http.server as h, sys; h.ThreadingHTTPServer(('', int(sys.argv[1])), h.BaseHTTPRequestHandler).serve_forever()"
 OUTSIDE_PORT = 8000
 NAMES = {"to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}],
          "ports": [{"port": 53, "protocol": "UDP"}, {"port": 53}]}
@@ -51,7 +51,7 @@ class Policies(kube.Case):
             cls.cluster.kubectl("-n", space, "wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=60s")
         cls.address = cls.cluster.json("pod/server", SPACE)["status"]["podIP"]
         listening = subprocess.Popen([str(kube.SCRIPT), "outside", sys.executable, "-c", LISTEN, str(OUTSIDE_PORT)],
-                                     stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         cls.addClassCleanup(listening.wait)
         cls.addClassCleanup(listening.kill)
 

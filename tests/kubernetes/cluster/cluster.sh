@@ -32,13 +32,21 @@ alive() {
 
 gone() { ! alive; }
 
+# What clients remember of the API is this cluster's; another one may have had the same address.
+client_environment=(KUBECONFIG="$state/conf/admin.kubeconfig" KUBECACHEDIR="$state/run/cache")
+
 enter() {
   alive || fail "the cluster is not up"
-  exec nsenter --target "$init" --mount --net --pid --uts --ipc -- \
-    env -C "$PWD" PATH="$bin:/usr/sbin:/usr/bin:/sbin:/bin" KUBECONFIG="$state/conf/admin.kubeconfig" "$@"
+  # nsenter has a child in the node's PID namespace, which would outlive it.
+  exec nsenter --target "$init" --mount --net --pid --uts --ipc -- setpriv --pdeathsig KILL \
+    env -C "$PWD" PATH="$bin:/usr/sbin:/usr/bin:/sbin:/bin" "${client_environment[@]}" "$@"
 }
 
-k() { (enter "$bin/kubectl" "$@"); }
+# The network is all that it needs of the node.
+k() (
+  alive || fail "the cluster is not up"
+  exec env "${client_environment[@]}" nsenter --target "$init" --net -- "$bin/kubectl" "$@"
+)
 
 # --- cgroups ----------------------------------------------------------------------------------------------------------
 
