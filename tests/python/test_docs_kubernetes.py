@@ -172,7 +172,7 @@ def test_commands_name_objects_that_are_there(path):
              "deployment": names("Deployment")}
     for kind, name in re.findall(r"\b(job|statefulset|secret|pod|deployment)/([\w-]+)", "\n".join(code(text))):
         assert name in known[kind], f"{kind}/{name}"
-    for name in re.findall(r"kubectl -n \S+ (?:exec(?: -i)?|logs) ([\w-]+)(?![\w/-])", "\n".join(code(text))):
+    for name in re.findall(r"kubectl -n \S+ (?:exec(?: -i)?|logs) ([a-z][\w-]*)(?![\w/-])", "\n".join(code(text))):
         assert name in pods | made, name
     for name in re.findall(r"kubectl -n ([a-z][\w-]*)", text):
         assert name in names("Namespace"), name
