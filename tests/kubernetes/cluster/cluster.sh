@@ -67,7 +67,8 @@ make_cgroups() {
   local folder file
   cgroup_folders >"$state/run/cgroups"
   if [[ -e /sys/fs/cgroup/cgroup.controllers ]]; then
-    echo '+cpu +cpuset +memory +pids' >/sys/fs/cgroup/cgroup.subtree_control || fail "these cgroups (v2) give no controllers to children of their root"
+    { echo '+cpu +cpuset +memory +pids' >/sys/fs/cgroup/cgroup.subtree_control; } 2>/dev/null ||
+      fail "the root of these cgroups (v2) gives no controllers to its children"
   fi
   while read -r folder; do
     mkdir -p "$folder" || fail "cannot make the cgroup $folder (are we root?)"
