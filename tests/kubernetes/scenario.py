@@ -7,7 +7,7 @@ import sys
 import unittest
 
 import kube
-from swarm import HOME, Provisioner, Swarm
+from swarm import ENTRIES, HOME, Provisioner, Swarm
 
 MINUTES = 5
 NETWORK_NODES = ("network-node-sentinel", "network-node01")
@@ -123,6 +123,9 @@ class Scenario(unittest.TestCase):
         self.assertIn("sl-node01", done.stdout)
         self.assertIn("sl-node02", done.stdout)
         self.assertIn(f"round {rounds - 1}", done.stdout.lower())
+
+    def test_the_spire_server_has_the_scenarios_entries(self):
+        self.assertEqual(self.swarm.entries(), ENTRIES)
 
     def test_one_setting_names_the_registry(self):
         images = {container["image"] for pod in self.swarm.pods()

@@ -13,6 +13,8 @@ import kube
 HOME = Path(__file__).resolve().parent.parent.parent
 DATA = Path("/usr/share/datasets/fashion-mnist")
 CLASS = "folders"
+ENTRIES = [("/swarm/sl", "/swarm/sl-agent", ["swarm-learning-node"]), ("/swarm/sn", "/swarm/sn-agent", ["swarm-network-node"]),
+           ("/swarm/swci", "/swarm/swci-agent", ["swci-node"])]
 WARNED = re.compile(r" : (WARNING|ERROR|CRITICAL) : ")
 EVERY = 0.5  # seconds between two looks of the provisioner
 
@@ -105,6 +107,13 @@ class Swarm:
         if failed:
             raise AssertionError(f"{job} failed: {failed}\n{self.cluster.picture()}")
         return any(c["type"] == "Complete" and c["status"] == "True" for c in conditions)
+
+    def entries(self):
+        """The registration entries of the SPIRE server: (ID, parent, DNS names), without the aliases that join tokens have."""
+        done = self.cluster.exec("spire-server-0", "/spire/bin/spire-server", "entry", "show", "-output", "json", container="spire-server",
+                                 namespace=self.namespace)
+        told = [(each["spiffe_id"]["path"], each["parent_id"]["path"], each["dns_names"]) for each in json.loads(done.stdout)["entries"]]
+        return sorted(entry for entry in told if "/spire/agent/" not in entry[1])
 
     def lines(self, pod, container):
         return self.cluster.logs(pod, container, self.namespace).splitlines()
