@@ -5,7 +5,7 @@ import json
 import unittest
 
 import kube
-from swarm import CLASS, Provisioner, RoundsSwarm
+from swarm import RoundsSwarm
 
 TIMES = 5
 SLOW_SECONDS = 30  # in which a network node with a tenth of a processor is ready
@@ -19,7 +19,6 @@ class Again(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.cluster = kube.cluster()
-        cls.enterClassContext(Provisioner(cls.cluster))
         cls.swarm = RoundsSwarm(cls.cluster)
         cls.swarm.delete()  # of a run that was killed
         cls.addClassCleanup(cls.swarm.delete)
@@ -31,13 +30,16 @@ class Again(unittest.TestCase):
 
     def left(self):
         """What there is of ours in the whole cluster."""
-        kinds = self.cluster.kubectl("api-resources", "--verbs=list", "-o", "name").split()
-        kinds = [kind for kind in kinds if not kind.startswith(("events", "podmetrics", "nodemetrics"))]
+        kinds = [kind for kind in self.cluster.kubectl("api-resources", "--verbs=list", "-o", "name").split() if not kind.startswith("events")]
         objects = json.loads(self.cluster.kubectl("get", ",".join(kinds), "-A", "-o", "json", "--ignore-not-found") or '{"items": []}')["items"]
-        return [f"{each['kind']} {each['metadata']['name']}" for each in objects
-                if each["metadata"].get("namespace") == self.swarm.namespace or each["spec"].get("storageClassName") == CLASS
-                or (each["metadata"].get("labels") or {}).get("app.kubernetes.io/part-of") == "starling"
-                if each["kind"] != "StorageClass"] if objects else []
+
+        def ours(each):
+            claim = each.get("spec", {}).get("claimRef", {}) if each["kind"] == "PersistentVolume" else {}
+            labels = each["metadata"].get("labels") or {}
+            return (self.swarm.namespace in (each["metadata"].get("namespace"), claim.get("namespace"))
+                    or labels.get("app.kubernetes.io/part-of") == "starling")
+
+        return [f"{each['kind']} {each['metadata']['name']}" for each in objects if ours(each)]
 
     def test_five_times(self):
         for time in range(TIMES):

@@ -6,7 +6,7 @@ import unittest
 from pathlib import Path
 
 import kube
-from swarm import ENTRIES, HOME, Provisioner, Swarm
+from swarm import ENTRIES, HOME, Swarm
 
 JOBS = ("sl-node01", "sl-node02")
 UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -17,7 +17,6 @@ class Legacy(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.cluster = kube.cluster()
-        cls.enterClassContext(Provisioner(cls.cluster))
         copy = Path(cls.enterClassContext(tempfile.TemporaryDirectory(prefix="starling_legacy_"))) / "kubernetes"
         shutil.copytree(HOME / "deploy" / "kubernetes", copy)
         overlay = copy / "scenario" / "kustomization.yaml"  # One line says where identities come from.

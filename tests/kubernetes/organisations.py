@@ -2,7 +2,7 @@
 import unittest
 
 import kube
-from swarm import HOME, Provisioner, Swarm
+from swarm import HOME, Swarm
 
 FOLDER = HOME / "deploy" / "kubernetes" / "two-organisations"
 SERVER = "/opt/spire/bin/spire-server"
@@ -12,7 +12,6 @@ class Organisations(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.cluster = kube.cluster()
-        cls.enterClassContext(Provisioner(cls.cluster))
         cls.swarms = {name: Swarm(cls.cluster, FOLDER / name, f"swarm-{name}") for name in ("a", "b")}
         for swarm in cls.swarms.values():
             swarm.delete()  # of a run that was killed

@@ -4,7 +4,7 @@ import json
 import unittest
 
 import kube
-from swarm import Provisioner, RoundsSwarm
+from swarm import RoundsSwarm
 
 IMAGE = "localhost/busybox:1"
 OUTSIDE_PORT = 18080
@@ -34,7 +34,6 @@ class Policy(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.cluster = kube.cluster()
-        cls.enterClassContext(Provisioner(cls.cluster))
         cls.swarm = RoundsSwarm(cls.cluster)
         cls.space = cls.swarm.namespace
         cls.swarm.delete()  # of a run that was killed

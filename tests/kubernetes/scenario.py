@@ -7,7 +7,7 @@ import sys
 import unittest
 
 import kube
-from swarm import ENTRIES, HOME, Provisioner, Swarm
+from swarm import ENTRIES, HOME, Swarm
 
 MINUTES = 5
 NETWORK_NODES = ("network-node-sentinel", "network-node01")
@@ -44,7 +44,6 @@ class Scenario(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.cluster = kube.cluster()
-        cls.provisioner = cls.enterClassContext(Provisioner(cls.cluster))
         cls.swarm = Swarm(cls.cluster)
         cls.swarm.delete()  # of a run that was killed
         cls.addClassCleanup(cls.swarm.delete)

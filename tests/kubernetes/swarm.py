@@ -5,74 +5,15 @@ import re
 import shutil
 import subprocess
 import tempfile
-import threading
 from pathlib import Path
 
 import kube
 
 HOME = Path(__file__).resolve().parent.parent.parent
 DATA = Path("/usr/share/datasets/fashion-mnist")
-CLASS = "folders"
 ENTRIES = [("/swarm/sl", "/swarm/sl-agent", ["swarm-learning-node"]), ("/swarm/sn", "/swarm/sn-agent", ["swarm-network-node"]),
            ("/swarm/swci", "/swarm/swci-agent", ["swci-node"])]
 WARNED = re.compile(r" : (WARNING|ERROR|CRITICAL) : ")
-EVERY = 0.5  # seconds between two looks of the provisioner
-
-
-class Provisioner:
-    """What makes volumes in other clusters: each claim without a volume gets a folder of the node, which goes with the claim. Claims named
-    data-* hold the data set. As a context: it works while inside."""
-
-    def __init__(self, cluster):
-        self.cluster = cluster
-        self.stop = threading.Event()
-        self.thread = threading.Thread(target=self._work, daemon=True)
-
-    def __enter__(self):
-        self.cluster.apply([{
-            "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": "starling.dev/folders",
-            "metadata": {"name": CLASS, "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}}])
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_error):
-        self.stop.set()
-        self.thread.join()
-        self._collect()
-
-    def _work(self):
-        while not self.stop.wait(EVERY):
-            try:
-                self._provide()
-                self._collect()
-            except (kube.Failed, subprocess.TimeoutExpired) as error:
-                print(f"provisioner: {error}", flush=True)
-
-    def _all(self, kind):
-        return json.loads(self.cluster.kubectl("get", kind, "-A", "-o", "json"))["items"]
-
-    def _provide(self):
-        for claim in self._all("persistentvolumeclaims"):
-            meta, spec = claim["metadata"], claim["spec"]
-            if spec.get("storageClassName") != CLASS or spec.get("volumeName") or claim["status"].get("phase") != "Pending":
-                continue
-            name = f"pvc-{meta['uid']}"
-            folder = self.cluster.volume(name, DATA if meta["name"].startswith("data-") else None)
-            affinity = {"key": "kubernetes.io/hostname", "operator": "In", "values": [kube.NODE]}
-            self.cluster.apply([{
-                "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
-                "spec": {"capacity": spec["resources"]["requests"], "accessModes": spec["accessModes"], "storageClassName": CLASS,
-                         "persistentVolumeReclaimPolicy": "Retain", "local": {"path": str(folder)},
-                         "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": meta["name"],
-                                      "namespace": meta["namespace"], "uid": meta["uid"]},
-                         "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [affinity]}]}}}}])
-
-    def _collect(self):
-        for volume in self._all("persistentvolumes"):
-            if volume["spec"].get("storageClassName") == CLASS and volume["status"].get("phase") == "Released":
-                name = volume["metadata"]["name"]
-                self.cluster.kubectl("delete", "persistentvolume", name, "--wait=false", "--ignore-not-found")
-                shutil.rmtree(self.cluster.state / "volumes" / name, ignore_errors=True)
 
 
 class Swarm:
@@ -82,7 +23,15 @@ class Swarm:
         self.cluster, self.overlay, self.namespace, self.edits = cluster, Path(overlay), namespace, list(edits)
 
     def apply(self):
-        self.cluster.apply_folder(self.overlay, self.edits)
+        """Claims for data first, so that the data is in them when the programs start."""
+        manifests = self.cluster.kustomize(self.overlay, self.edits)
+        first = [each for each in manifests.split("\n---\n")
+                 if "\nkind: Namespace\n" in each or "\nkind: PersistentVolumeClaim\n" in each and "\n  name: data-" in each]
+        self.cluster.kubectl("apply", "-f", "-", stdin="\n---\n".join(first))
+        for claim in re.findall(r"\n  name: (data-\S+)", "".join(first)):
+            folder = self.cluster.wait(f"{claim} to have a volume", 60, lambda claim=claim: self.claim_folder(claim))
+            shutil.copytree(DATA, folder, dirs_exist_ok=True)
+        self.cluster.kubectl("apply", "-f", "-", stdin=manifests)
 
     def delete(self):
         """Deletes what the overlay made, its namespace with it."""
@@ -122,9 +71,10 @@ class Swarm:
         return [line for line in lines if WARNED.search(line)]
 
     def claim_folder(self, claim):
-        """The folder of the machine in which a claim's volume is."""
-        volume = self.cluster.json(f"persistentvolumeclaim/{claim}", self.namespace)["spec"]["volumeName"]
-        return Path(self.cluster.json(f"persistentvolume/{volume}")["spec"]["local"]["path"])
+        """The folder, also of this machine, of a claim's volume; None while it has none."""
+        if not self.cluster.json(f"persistentvolumeclaim/{claim}", self.namespace)["spec"].get("volumeName"):
+            return None
+        return self.cluster.claimed(claim, self.namespace)
 
     def rounds(self, node="network-node-sentinel"):
         """What `starling explain` says of each round, from a copy of a network node's ledger; [] before there is one."""

@@ -5,7 +5,7 @@ import unittest
 
 import kube
 from oracle import Oracle
-from swarm import Provisioner, RoundsSwarm
+from swarm import RoundsSwarm
 
 FLOATS = 2000
 BACK_SECONDS = 30  # until a deleted network node is ready again
@@ -19,7 +19,6 @@ class Trouble(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.cluster = kube.cluster()
-        cls.enterClassContext(Provisioner(cls.cluster))
         cls.swarm = RoundsSwarm(cls.cluster, SHORT_LIVES)
         cls.swarm.delete()  # of a run that was killed
         cls.addClassCleanup(cls.swarm.delete)
