@@ -11,6 +11,10 @@ HOME = Path(os.environ["STARLING_HOME"])
 
 
 class Reproduce(unittest.TestCase):
+    def run_quietly(self, command, environment):
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.assertEqual(done.returncode, 0, done.stdout[-4000:])
+
     def test_another_folder_gives_the_same_binary(self):
         with tempfile.TemporaryDirectory(prefix="starling_elsewhere_") as folder:
             elsewhere = Path(folder) / "a" / "checkout-with-another-name"
@@ -22,10 +26,9 @@ class Reproduce(unittest.TestCase):
                     shutil.copy2(HOME / name, target)
             # Neither objects nor results of another build.
             environment = {**os.environ, "CCACHE_DISABLE": "1"}
-            subprocess.run(["cmake", "-S", str(elsewhere), "--preset", "release", "-D", f"Python3_EXECUTABLE={os.environ['STARLING_PYTHON']}"],
-                           check=True, env=environment, stdout=subprocess.DEVNULL)
-            subprocess.run(["cmake", "--build", str(elsewhere / "build/release"), "--target", "starling_image"], check=True, env=environment,
-                           stdout=subprocess.DEVNULL)
+            self.run_quietly(["cmake", "-S", str(elsewhere), "--preset", "release", "-D", f"Python3_EXECUTABLE={os.environ['STARLING_PYTHON']}"],
+                             environment)
+            self.run_quietly(["cmake", "--build", str(elsewhere / "build/release"), "--target", "starling_image"], environment)
             here, there = (hashlib.sha256((home / "build/release/bin/starling-static").read_bytes()).hexdigest() for home in (HOME, elsewhere))
             self.assertEqual(here, there)
 
