@@ -261,6 +261,16 @@ def test_the_table_of_resources_is_the_manifests():
         assert (asks, may.replace(" CPU", "")) == (f"{cpu}, {memory}", f"{cpu_max}, {memory_max}"), name
 
 
+def test_what_the_scenario_asks_for_is_the_sum():
+    text = section(document(GUIDE), "Resources")
+    asks = {name.strip("`"): (int(cpu), int(memory) * (1024 if unit == "Gi" else 1))
+            for name, cpu, memory, unit in ((row[0], *re.match(r"(\d+)m, (\d+)([GM]i)", row[1]).groups()) for row in rows(text))}
+    jobs, network_nodes = (sum(kind == wanted and "node" in name for kind, name in objects(DEPLOY / "scenario")) for wanted in ("Job", "StatefulSet"))
+    times = {"network-node": network_nodes, "spire-server": 1, "tokens": 1, "sl": jobs, "training": jobs}  # `client` ends before `training` begins
+    cpu, memory = (sum(asks[name][i] * count for name, count in times.items()) for i in (0, 1))
+    assert f"The whole scenario asks for {cpu}m and {memory}Mi." in text
+
+
 def test_images_are_built_here_or_named_so():
     built = {folder.name for folder in (ROOT / "deploy" / "images").iterdir() if folder.is_dir()}
     for row in rows(section(document(GUIDE), "Images")):
