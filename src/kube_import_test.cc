@@ -168,6 +168,17 @@ TEST(KubeImport, KeepsRenamesAndDropsVariables) {
   EXPECT_EQ(container["ports"][0]["containerPort"].as<int>(), 40304);
 }
 
+// The base's policies know the usual ports alone.
+TEST(KubeImport, TellsOfAPortThatTheBaseDoesNotLetThrough) {
+  const auto report = [](const std::string& port) {
+    return ReportText(PodOf("sn", StrCat("env: [{name: API_SERVER_PORT, value: '", port,
+                                         "'}], ports: [{containerPort: ", port, "}]")));
+  };
+  EXPECT_THAT(report("40304"),
+              HasSubstr("base/policy lets other ports than this through: allow 40304"));
+  EXPECT_THAT(report("30304"), Not(HasSubstr("base/policy")));
+}
+
 TEST(KubeImport, KeepsTheArgumentsThatStarlingTakes) {
   const std::string arguments =
       "args: [-joinToken, $(T), -serverAddress, spire, --SERVERPORT=8081, -insecureBootstrap, "

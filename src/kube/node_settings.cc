@@ -205,7 +205,10 @@ void ReadPorts(Node& ports, NodeDraft* node) {
     if (!ours) {
       Mark(port, Rule::kPortUnneeded);
     } else {
-      Mark(port, node->learning ? Rule::kPortBlobs : Rule::kPortApi, node->PortName());
+      const bool usual = node->port == (node->learning ? kBlobPort : kApiPort);
+      Mark(port, node->learning ? Rule::kPortBlobs : Rule::kPortApi, node->PortName(),
+           usual ? ""
+                 : StrCat("base/policy lets other ports than this through: allow ", node->port));
     }
   }
 }
