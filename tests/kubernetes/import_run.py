@@ -7,13 +7,13 @@ import unittest
 from pathlib import Path
 
 import kube
-from swarm import DATA, HOME, Provisioner, Swarm
+from swarm import DATA, HOME, Swarm
 
 HERE = Path(__file__).resolve().parent
 SPACE = "imported-run"
 LEARNING_NODES = ("sl-node01", "sl-node02")
 NETWORK_NODES = ("network-node-sentinel", "network-node01")
-MINUTES = 8
+MINUTES = 5
 # What is another cluster's: its registry, its pulls, its large volumes, its machines.
 EDITS = (
     (r"namespace: swarm\b", f"namespace: {SPACE}"),
@@ -33,7 +33,6 @@ class ImportedRun(unittest.TestCase):
     def setUpClass(cls):
         cls.cluster = kube.cluster()
         cls.cluster.load(HOME / "build" / "images" / "sl-keras.tar")
-        cls.enterClassContext(Provisioner(cls.cluster))
         cls.swarm = Swarm(cls.cluster, cls.overlay(), SPACE)
         cls.swarm.delete()  # of a run that was killed
         cls.addClassCleanup(cls.swarm.delete)
@@ -65,12 +64,17 @@ class ImportedRun(unittest.TestCase):
         shutil.rmtree(program, ignore_errors=True)
         shutil.copytree(HOME / "examples" / "mnist", program)
         shutil.copy(program / "train_keras_03.py", program / "mnist_tf.py")
+        here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [kube.NODE]}
         for kind, source in (("data", DATA), ("model", program)):
             for node in LEARNING_NODES:
                 name = f"import-{node}-{kind}"
                 cls.cluster.kubectl("delete", "persistentvolume", name, "--ignore-not-found")
-                cls.cluster.local_volume(name, f"import-{kind}", source, access="ReadWriteMany")
                 cls.addClassCleanup(cls.cluster.kubectl, "delete", "persistentvolume", name, "--wait=false")
+                cls.cluster.apply([{
+                    "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
+                    "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteMany"], "storageClassName": f"import-{kind}",
+                             "persistentVolumeReclaimPolicy": "Retain", "local": {"path": str(cls.cluster.volume(name, source))},
+                             "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}}}}])
 
     def test_the_jobs_are_complete_at_the_first_attempt(self):
         for pod in self.swarm.pods():
@@ -83,7 +87,10 @@ class ImportedRun(unittest.TestCase):
         ends = set()
         for job in LEARNING_NODES:
             lines = self.swarm.lines(self.swarm.pods_of(job)[0], "sl")
-            ends |= {line.rsplit(" : ", 1)[1] for line in lines if "same on 2 of 2" in line}
+            finished = [line.rsplit(" : ", 1)[1] for line in lines if " : finished: " in line]
+            self.assertEqual(len(finished), 1, lines)
+            self.assertRegex(finished[0], r"^finished: \d+ rounds, final model [0-9a-f]{8}, same on 2 of 2$")
+            ends.add(finished[0])
             self.assertTrue((self.swarm.claim_folder(f"{job}-model") / "mnist.keras").is_file())
         self.assertEqual(len(ends), 1, ends)
 
