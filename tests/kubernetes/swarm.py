@@ -78,9 +78,11 @@ class Swarm:
 
     def rounds(self, node="network-node-sentinel"):
         """What `starling explain` says of each round, from a copy of a network node's ledger; [] before there is one."""
-        folder = self.claim_folder(f"state-{node}-0") / "state"
+        folder = self.claim_folder(f"state-{node}-0")
+        if folder is None:
+            return []
         with tempfile.TemporaryDirectory() as copy:
-            for file in folder.glob("ledger.db*"):
+            for file in (folder / "state").glob("ledger.db*"):
                 shutil.copy(file, copy)
             if not Path(copy, "ledger.db").exists():
                 return []
