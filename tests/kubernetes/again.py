@@ -19,7 +19,7 @@ class Again(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.cluster = kube.cluster()
-        cls.swarm = RoundsSwarm(cls.cluster)
+        cls.swarm = RoundsSwarm(cls.cluster, "again")
         cls.swarm.delete()  # of a run that was killed
         cls.addClassCleanup(cls.swarm.delete)
 
@@ -36,8 +36,10 @@ class Again(unittest.TestCase):
         def ours(each):
             claim = each.get("spec", {}).get("claimRef", {}) if each["kind"] == "PersistentVolume" else {}
             labels = each["metadata"].get("labels") or {}
-            return (self.swarm.namespace in (each["metadata"].get("namespace"), claim.get("namespace"))
-                    or labels.get("app.kubernetes.io/part-of") == "starling")
+            if self.swarm.namespace in (each["metadata"].get("namespace"), claim.get("namespace")):
+                return True
+            elsewhere = "namespace" in each["metadata"] or each["kind"] == "Namespace"  # of the tests beside this one
+            return labels.get("app.kubernetes.io/part-of") == "starling" and not elsewhere
 
         return [f"{each['kind']} {each['metadata']['name']}" for each in objects if ours(each)]
 

@@ -6,7 +6,7 @@ import unittest
 from pathlib import Path
 
 import kube
-from swarm import ENTRIES, HOME, Swarm
+from swarm import ENTRIES, HOME, Swarm, moved
 
 JOBS = ("sl-node01", "sl-node02")
 UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -21,7 +21,7 @@ class Legacy(unittest.TestCase):
         shutil.copytree(HOME / "deploy" / "kubernetes", copy)
         overlay = copy / "scenario" / "kustomization.yaml"  # One line says where identities come from.
         overlay.write_text(overlay.read_text(encoding="utf-8").replace("spire-standalone", "spire-legacy-token"), encoding="utf-8")
-        cls.swarm = Swarm(cls.cluster, copy / "scenario", edits=[("localhost/kubectl:0.1.0", "localhost/kube:1")])
+        cls.swarm = Swarm(cls.cluster, copy / "scenario", "legacy", [*moved("legacy"), ("localhost/kubectl:0.1.0", "localhost/kube:1")])
         cls.swarm.delete()  # of a run that was killed
         cls.addClassCleanup(cls.swarm.delete)
         cls.swarm.apply()

@@ -34,7 +34,7 @@ class Policy(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.cluster = kube.cluster()
-        cls.swarm = RoundsSwarm(cls.cluster)
+        cls.swarm = RoundsSwarm(cls.cluster, "policy")
         cls.space = cls.swarm.namespace
         cls.swarm.delete()  # of a run that was killed
         cls.addClassCleanup(cls.swarm.delete)

@@ -16,10 +16,18 @@ ENTRIES = [("/swarm/sl", "/swarm/sl-agent", ["swarm-learning-node"]), ("/swarm/s
 WARNED = re.compile(r" : (WARNING|ERROR|CRITICAL) : ")
 
 
+SPACE = "swarm"  # the scenario's namespace
+
+
+def moved(namespace):
+    """Edits that put the scenario into another namespace: so tests stand side by side."""
+    return [] if namespace == SPACE else [(f"  namespace: {SPACE}\n", f"  namespace: {namespace}\n"), (f"  name: {SPACE}\n", f"  name: {namespace}\n")]
+
+
 class Swarm:
     """One overlay, applied in one namespace. `edits` are pairs of a text in the rendered manifests and what replaces it."""
 
-    def __init__(self, cluster, overlay=HOME / "deploy" / "kubernetes" / "scenario", namespace="swarm", edits=()):
+    def __init__(self, cluster, overlay=HOME / "deploy" / "kubernetes" / "scenario", namespace=SPACE, edits=()):
         self.cluster, self.overlay, self.namespace, self.edits = cluster, Path(overlay), namespace, list(edits)
 
     def apply(self):
@@ -104,12 +112,13 @@ class RoundsSwarm(Swarm):
 
     nodes = ("sl-node01", "sl-node02")
 
-    def __init__(self, cluster, edits=()):
-        super().__init__(cluster, HOME / "tests" / "kubernetes" / "overlays" / "rounds", edits=edits)
+    def __init__(self, cluster, namespace, edits=()):
+        super().__init__(cluster, HOME / "tests" / "kubernetes" / "overlays" / "rounds", namespace, [*moved(namespace), *edits])
 
     def apply(self):
         program = {name: (HOME / "tests" / "chaos" / name).read_text(encoding="utf-8") for name in ("program.py", "updates.py")}
-        self.cluster.kubectl("apply", "-f", HOME / "deploy" / "kubernetes" / "scenario" / "namespace.yaml")
+        space = (HOME / "deploy" / "kubernetes" / "scenario" / "namespace.yaml").read_text(encoding="utf-8")
+        self.cluster.kubectl("apply", "-f", "-", stdin=space.replace(f"name: {SPACE}\n", f"name: {self.namespace}\n"))
         self.cluster.apply([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "program"}, "data": program}], self.namespace)
         super().apply()
 

@@ -19,7 +19,7 @@ class Trouble(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.cluster = kube.cluster()
-        cls.swarm = RoundsSwarm(cls.cluster, SHORT_LIVES)
+        cls.swarm = RoundsSwarm(cls.cluster, "trouble", SHORT_LIVES)
         cls.swarm.delete()  # of a run that was killed
         cls.addClassCleanup(cls.swarm.delete)
         cls.swarm.apply()
