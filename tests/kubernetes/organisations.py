@@ -2,7 +2,7 @@
 import unittest
 
 import kube
-from swarm import HOME, Swarm
+from swarm import HOME, MODEST, Swarm
 
 FOLDER = HOME / "deploy" / "kubernetes" / "two-organisations"
 SERVER = "/opt/spire/bin/spire-server"
@@ -12,7 +12,7 @@ class Organisations(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.cluster = kube.cluster()
-        cls.swarms = {name: Swarm(cls.cluster, FOLDER / name, f"swarm-{name}") for name in ("a", "b")}
+        cls.swarms = {name: Swarm(cls.cluster, FOLDER / name, f"swarm-{name}", MODEST) for name in ("a", "b")}
         for swarm in cls.swarms.values():
             swarm.delete()  # of a run that was killed
             cls.addClassCleanup(swarm.delete)

@@ -19,9 +19,13 @@ WARNED = re.compile(r" : (WARNING|ERROR|CRITICAL) : ")
 SPACE = "swarm"  # the scenario's namespace
 
 
+# Edits that let several swarms stand side by side on a node of two processors: what they ask for in advance, not what they may take.
+MODEST = [(f"requests:\n            cpu: {asked}", "requests:\n            cpu: 10m") for asked in ("500m", "100m")]
+
+
 def moved(namespace):
-    """Edits that put the scenario into another namespace: so tests stand side by side."""
-    return [] if namespace == SPACE else [(f"  namespace: {SPACE}\n", f"  namespace: {namespace}\n"), (f"  name: {SPACE}\n", f"  name: {namespace}\n")]
+    """MODEST, and edits that put the scenario into another namespace."""
+    return [*MODEST, (f"  namespace: {SPACE}\n", f"  namespace: {namespace}\n"), (f"  name: {SPACE}\n", f"  name: {namespace}\n")]
 
 
 class Swarm:
