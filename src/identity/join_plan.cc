@@ -52,7 +52,7 @@ Status NoEntry(const std::vector<JoinEntry>& entries, const SvidChoice& choice) 
                entries.empty()
                    ? "spire-server entry create, with the ID that the join token was made for as "
                      "its parent; it is looked for again by itself"
-                   : "create that entry, or choose one that there is with --svid-path");
+                   : "create that entry, or choose one that there is with --spiffe-path");
 }
 
 }  // namespace
