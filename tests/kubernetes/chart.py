@@ -37,6 +37,15 @@ def without_helms_labels(items):
     return items
 
 
+def without_helms_keeping(items):
+    """By this annotation `helm uninstall` leaves claims of data and models alone. `kubectl delete -k` knows no such thing."""
+    for item in items:
+        annotations = item["metadata"].get("annotations", {})
+        if item["kind"] == "PersistentVolumeClaim" and annotations.pop("helm.sh/resource-policy", None) and not annotations:
+            del item["metadata"]["annotations"]
+    return items
+
+
 def without_hashes(items):
     """Both put a hash of its content into the name of a generated ConfigMap, each its own."""
     text = json.dumps(items)
@@ -71,7 +80,8 @@ def with_sorted_lists(items):
 
 def normal(items):
     """Text of each object by kind and name."""
-    for step in (without_namespace_object, in_namespace, without_helms_labels, without_hashes, with_read_texts, with_sorted_lists):
+    for step in (without_namespace_object, in_namespace, without_helms_labels, without_helms_keeping, without_hashes, with_read_texts,
+                 with_sorted_lists):
         items = step(items)
     return {f"{item['kind']} {item['metadata']['name']}": yaml.safe_dump(item, sort_keys=True) for item in items}
 
@@ -236,7 +246,9 @@ class Values(unittest.TestCase):
         self.assertIn(node["env"][0], training["env"])
         self.assertEqual((pod["nodeSelector"], pod["imagePullSecrets"]), ({"disk": "here"}, [{"name": "pull"}]))
         self.assertIn({"name": "data", "persistentVolumeClaim": {"claimName": "images", "readOnly": True}}, pod["volumes"])
-        self.assertEqual([name for name in names if name.startswith("PersistentVolumeClaim")], ["PersistentVolumeClaim model-clinic"])
+        claim, = [item for item in items if item["kind"] == "PersistentVolumeClaim"]
+        self.assertEqual(claim["metadata"]["name"], "model-clinic")
+        self.assertEqual(claim["metadata"]["annotations"], {"helm.sh/resource-policy": "keep"})
         self.assertEqual(names["Role spire-tokens"]["rules"][0]["resourceNames"],
                          ["identity-network-node-sentinel", "identity-network-node01", "identity-clinic"])
 

@@ -1,5 +1,6 @@
-"""The Helm chart in the cluster: installed until the training is done, upgraded, taken away."""
+"""The Helm chart in the cluster: installed until the training is done, upgraded, taken away, installed again."""
 import json
+import re
 import tempfile
 import unittest
 from pathlib import Path
@@ -56,7 +57,7 @@ class Install(kube.Case):
         pod = self.cluster.json(f"pod/{node}-0", NAMESPACE)
         return pod["metadata"]["uid"], pod["spec"]["containers"][0]["resources"]["limits"]
 
-    def test_installed_upgraded_and_gone(self):
+    def test_installed_upgraded_gone_and_back(self):
         notes = self.apply("install")
         for node in VALUES["learningNodes"]:
             self.assertTrue(self.swarm.complete(node["name"]))
@@ -65,8 +66,20 @@ class Install(kube.Case):
         self.commands_of_the_notes_work(notes)
         self.an_upgrade_changes_what_it_says_and_keeps_the_rest()
         self.helm("uninstall", "--wait")
-        claims = [f"persistentvolumeclaim/state-{name}-0" for name in ("network-node-sentinel", "network-node01", "spire-server")]
-        self.cluster.wait("all but the claims of StatefulSets to be gone", 60, lambda: self.left() == claims)
+        claims = [f"persistentvolumeclaim/{kind}-{node['name']}" for kind in ("data", "model") for node in VALUES["learningNodes"]]
+        claims += [f"persistentvolumeclaim/state-{name}-0" for name in ("network-node-sentinel", "network-node01", "spire-server")]
+        self.cluster.wait("all but the claims to be gone", 60, lambda: self.left() == claims)
+        self.installed_again_it_learns_anew_and_knows_the_old()
+
+    def installed_again_it_learns_anew_and_knows_the_old(self):
+        first = self.swarm.result("sl-node01")
+        self.apply("install")
+        second = self.swarm.result("sl-node01")
+        self.assertNotEqual(second["instance"], first["instance"])
+        self.assertEqual(second["rounds"], ROUNDS)
+        verified = self.swarm.verify("state-network-node-sentinel-0")
+        self.assertIn("0 ignored", verified)
+        self.assertEqual(len(re.findall(rf" round {ROUNDS - 1} ", verified)), 2, "not both trainings are in the ledger")
 
     def left(self):
         """What is in the namespace, but for what is in each."""
