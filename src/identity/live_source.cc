@@ -112,7 +112,7 @@ void LiveSource::Publish(std::shared_ptr<const IdentityState> state, const Statu
     changed_.notify_all();
   }
   if (troubled) log_.Warning("{}", ErrorLine(trouble, "identity"));
-  if (recovered) log_.Info("identity: {} answers again", report_.source);
+  if (recovered) log_.Info("identity: the trouble with {} is over", report_.source);
   LogChanges(*before, *now);
 }
 
