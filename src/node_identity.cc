@@ -104,16 +104,15 @@ Result<std::unique_ptr<SvidSource>> OpenIdentity(IdentityConfig config, const Cl
   auto& join = std::get<JoinOptions>(config.source);
   if (!config.join_token_file.empty()) {
     Result<std::string> token = ReadSecretFile(config.join_token_file, "join token");
-    const bool can_come = config.join_token_file != "-";
+    const bool can_come = config.join_token_file != "-", is_of_file = token.ok();
     const bool is_empty = can_come && StableCode(token.status()) == "no-secret";
     // Gone, as it should be once it is spent: what an earlier start has kept may be enough. Else
     // it is waited for, with what the server is believed by.
     if (!token.ok() && !is_empty && !absl::IsNotFound(token.status())) return token.status();
-    if (token.ok()) {
-      join.token = *std::move(token);
-    } else if (can_come) {
+    if (token.ok()) join.token = *std::move(token);
+    // One that is given besides stands in for a file that has none.
+    if (can_come && (is_of_file || join.token.empty()))
       join.token_file = std::move(config.join_token_file);
-    }
   }
   return StartJoinSource(std::move(join), clock, own_log);
 }

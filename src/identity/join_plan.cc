@@ -83,13 +83,24 @@ Result<JoinStart> DecideJoinStart(const JoinStartFacts& facts) {
                         ", not ", facts.trust_domain),
                  StrCat("name another state directory, or ", NewTokenStep()));
   }
+  const bool good = state.agent->not_after > facts.now;
+  if (good && facts.token_in_file) return JoinStart::kResume;
   if (given && state.token_hash != facts.token_hash) return JoinStart::kAttest;
-  if (state.agent->not_after > facts.now) return JoinStart::kResume;
+  if (good) return JoinStart::kResume;
   Status expired = AgentExpired(state.agent->not_after);
   if (!given) return expired;
   return Final(expired.code(), "agent-expired",
                StrCat(expired.message(), ", and the join token that is given was spent for it"),
                NewTokenStep());
+}
+
+Status DecideRefusedAgent(const RefusedAgentFacts& facts) {
+  if (!facts.file_hash.empty() && facts.file_hash != facts.kept_hash) return absl::OkStatus();
+  return Final(facts.refusal.code(), StableCode(facts.refusal),
+               StrCat(facts.refusal.message(), "; ", facts.path, " holds ",
+                      facts.file_hash.empty() ? "no join token"
+                                              : "the join token that was spent for this agent"),
+               NextStep(facts.refusal));
 }
 
 Result<JoinEntry> ChooseEntry(std::vector<JoinEntry> entries, const SvidChoice& choice,

@@ -23,14 +23,26 @@ struct JoinStartFacts {
   const Result<JoinState>& state;
   std::string path;
   std::string trust_domain;
-  std::string token_hash;  // "": no token is given
+  std::string token_hash;      // "": no token is given
+  bool token_in_file = false;  // which somebody refills; else people gave it to this start
   UtcTime now;
 };
 enum class JoinStart : std::uint8_t { kResume, kAttest };
 // The agent in the state goes on, without a token or with the one that it came from. Another token
-// attests anew, also where the state is good. Errors are for people: codes join-token-missing,
-// join-token-spent, agent-expired, join-state-broken.
+// attests anew: one that people gave also where the state is good, one in a file only where it is
+// of no use. Errors are for people: codes join-token-missing, join-token-spent, agent-expired,
+// join-state-broken.
 [[nodiscard]] Result<JoinStart> DecideJoinStart(const JoinStartFacts& facts);
+
+// The server refuses the agent (code agent-refused) of a node whose token comes in a file.
+struct RefusedAgentFacts {
+  const Status& refusal;
+  std::string kept_hash;  // of the token that the agent came from
+  std::string path;       // of the file
+  std::string file_hash;  // of the token that the file has now; "": none
+};
+// OK: the file's token attests anew. Else the refusal, which then ends the node.
+[[nodiscard]] Status DecideRefusedAgent(const RefusedAgentFacts& facts);
 
 struct JoinEntry {
   std::string id;

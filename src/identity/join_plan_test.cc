@@ -26,12 +26,14 @@ struct Start {
   Result<JoinState> state = absl::NotFoundError("no file");
   std::string token;
   std::string trust_domain = "a";
+  bool in_file = false;
 };
 Result<JoinStart> Decide(const Start& start) {
   return DecideJoinStart({.state = start.state,
                           .path = "/d/spire-agent.json",
                           .trust_domain = start.trust_domain,
                           .token_hash = TokenHash(start.token),
+                          .token_in_file = start.in_file,
                           .now = kNow});
 }
 std::string CodeOf(const Start& start) { return StableCode(Decide(start).status()); }
@@ -51,6 +53,49 @@ TEST(JoinPlan, AnotherTokenAttestsWhateverTheStateIs) {
   }
   const JoinState foreign = StateUntil(kNow + hours(1));
   EXPECT_EQ(*Decide({.state = foreign, .token = "new", .trust_domain = "b"}), JoinStart::kAttest);
+}
+
+TEST(JoinPlan, ATokenInAFileIsKeptForAStateThatIsOfNoUse) {
+  const JoinState good = StateUntil(kNow + hours(1));
+  for (const std::string token : {"", "old", "new"})
+    EXPECT_EQ(*Decide({.state = good, .token = token, .in_file = true}), JoinStart::kResume);
+  const Status broken = WithCode(absl::FailedPreconditionError("/d: broken"), "join-state-broken");
+  for (const Result<JoinState>& state :
+       {Result<JoinState>(StateUntil(kNow)), Result<JoinState>(absl::NotFoundError("no file")),
+        Result<JoinState>(broken)}) {
+    EXPECT_EQ(*Decide({.state = state, .token = "new", .in_file = true}), JoinStart::kAttest)
+        << state.status();
+  }
+  const auto foreign = [&](const std::string& token) {
+    return Start{.state = good, .token = token, .trust_domain = "b", .in_file = true};
+  };
+  EXPECT_EQ(*Decide(foreign("new")), JoinStart::kAttest);
+  EXPECT_EQ(CodeOf(foreign("old")), "join-state-broken");
+  for (const std::string token : {"", "old"}) {
+    EXPECT_EQ(CodeOf({.state = StateUntil(kNow), .token = token, .in_file = true}),
+              "agent-expired");
+  }
+}
+
+TEST(JoinPlan, ARefusedAgentIsReplacedByAnotherTokenInTheFileOnly) {
+  const Status refusal = WithNext(
+      WithCode(absl::PermissionDeniedError("it refuses this node"), "agent-refused"), "a token");
+  const auto decided = [&](const std::string& token) {
+    return DecideRefusedAgent({.refusal = refusal,
+                               .kept_hash = TokenHash("old"),
+                               .path = "/t/token",
+                               .file_hash = TokenHash(token)});
+  };
+  EXPECT_TRUE(decided("new").ok());
+  for (const std::string token : {"", "old"}) {
+    const Status end = decided(token);
+    EXPECT_TRUE(IsFinalJoinError(end));
+    EXPECT_EQ(StableCode(end), "agent-refused");
+    EXPECT_EQ(NextStep(end), "a token");
+    EXPECT_THAT(std::string(end.message()),
+                AllOf(HasSubstr("it refuses this node"), HasSubstr("/t/token")));
+  }
+  EXPECT_NE(decided("").message(), decided("old").message());
 }
 
 TEST(JoinPlan, WithoutAWayOnEveryStartSaysThatATokenIsWanted) {

@@ -233,6 +233,59 @@ class Tokens(spire.Case):
         keeper.process.signal(signal.SIGTERM)
         self.assertEqual(keeper.process.child.wait(WITHIN), 0)
 
+    def agents(self, server):
+        return {agent["id"]["path"] for agent in json.loads(server.do("agent", "list", "-output", "json"))["agents"]}
+
+    def joined(self, server, api, **settings):
+        """An SN that has joined, its keeper, and the token that its Secret has since; it is mounted."""
+        node, keeper = self.node(server), self.keeper(server, api, **settings)
+        keeper.start()
+        keeper.await_page(200)
+        first = api.data("token")
+        self.mount({"token": first, "bundle.pem": api.data("bundle.pem")})
+        node.start()
+        node.await_page(200, "identity: ready, valid until")
+        return node, keeper, self.refilled(api, keeper, first)
+
+    def refilled(self, api, keeper, spent):
+        token = spire.until(lambda: api.data("token") != spent and api.data("token"), "another token", also=keeper.tail)
+        keeper.await_page(200)
+        self.mount({"token": token, "bundle.pem": api.data("bundle.pem")})
+        return token
+
+    def test_a_restart_keeps_the_agent_and_an_eviction_takes_the_new_token(self):
+        server, api = self.server(ca_ttl="24h", svid_ttl="1h"), self.api()
+        node, keeper, second = self.joined(server, api)
+        first_agent = self.agents(server)
+        self.assertEqual(len(first_agent), 1)
+        for _ in range(2):  # Its Secret has another token than its agent came from.
+            node.process.kill()
+            node.start()
+            node.await_page(200, "identity: ready, valid until")
+            self.assertEqual(self.agents(server), first_agent)
+        self.assertEqual(api.data("token"), second)
+
+        node.process.kill()
+        server.do("agent", "evict", "-spiffeID", f"spiffe://{server.trust_domain}{first_agent.pop()}")
+        node.start()
+        node.await_page(200, "identity: ready, valid until")
+        self.assertEqual(self.agents(server), {f"/spire/agent/join_token/{second}"})
+        self.assertEqual(node.text().count("makes another agent"), 1, node.text())
+
+        # While it has no newer token than that it ends, and says why.
+        node.process.kill()
+        server.do("agent", "evict", "-spiffeID", f"spiffe://{server.trust_domain}/spire/agent/join_token/{second}")
+        node.start()
+        self.assertNotEqual(node.process.child.wait(WITHIN), 0)
+        self.assertIn("agent-refused", node.text())
+        self.assertIn("the join token that was spent for this agent", node.text())
+        third = self.refilled(api, keeper, second)
+        node.start()
+        node.await_page(200, "identity: ready, valid until")
+        self.assertEqual(self.agents(server), {f"/spire/agent/join_token/{third}"})
+        for token in (second, third):
+            self.assertNotIn(token, node.text())
+
     def test_an_entry_that_was_changed_is_put_right(self):
         server, api = self.server(ca_ttl="24h", svid_ttl="1h"), self.api()
         keeper = self.keeper(server, api)

@@ -17,6 +17,7 @@
 #include "identity/certificate_request.h"
 #include "identity/join_plan.h"
 #include "identity/join_state.h"
+#include "identity/spiffe/join_agent.h"
 #include "identity/spiffe/join_files.h"
 #include "identity/spiffe/join_start.h"
 #include "identity/spiffe/spire_client.h"
@@ -30,42 +31,6 @@ constexpr std::size_t kStateBytes = 16384;  // as much as a state file usually h
 // SPIRE reads its entries every five seconds: a new agent has none until then.
 constexpr auto kSettling = std::chrono::seconds(10);
 
-struct NewKey {
-  std::shared_ptr<EVP_PKEY> key;
-  std::string request;
-};
-Result<NewKey> MakeNewKey() {
-  ASSIGN_OR_RETURN(KeyPtr key, MakeKey());
-  ASSIGN_OR_RETURN(std::string request, MakeCertificateRequest(*key));
-  return NewKey{{key.release(), &EVP_PKEY_free}, std::move(request)};
-}
-
-// Whether a peer with this bundle would believe the chain.
-Status Vouched(const std::vector<std::shared_ptr<X509>>& certificates,
-               const std::string& trust_domain, const Bundle& bundle, UtcTime now) {
-  const IdentityState trusting{.svid = nullptr, .bundles = {{trust_domain, bundle}}};
-  return VerifyOwnChain(certificates, trusting, now);
-}
-
-Result<std::shared_ptr<const Svid>> ReadAgent(const std::string& chain_der, const NewKey& key,
-                                              const std::string& trust_domain) {
-  ASSIGN_OR_RETURN(std::vector<std::shared_ptr<X509>> certificates,
-                   ParseCertificatesDer(chain_der, kChainMax));
-  return MakeAgentSvid(std::move(certificates), key.key, trust_domain);
-}
-
-// An agent as the server issued it, checked as a peer would: it must be good for its connections.
-Status CheckAgent(const JoinState& state, UtcTime now) {
-  Status status = Vouched(state.agent->chain, state.trust_domain, state.bundle, now);
-  if (status.ok()) return status;
-  // Its words name the ID, and that holds the token.
-  return WithNext(WithCode(absl::UnauthenticatedError(
-                               StrCat("the agent's certificate that the SPIRE server issued is ",
-                                      "not good here: ", StableCode(status))),
-                           "spire-server-error"),
-                  "compare the clocks of this machine and of the SPIRE server");
-}
-
 class JoinSource final : public LiveSource {
  public:
   JoinSource(JoinOptions options, std::optional<JoinState> state, const Clock& clock, Log log);
@@ -76,6 +41,8 @@ class JoinSource final : public LiveSource {
   void AwaitToken(const std::stop_token& stop);
   [[nodiscard]] Status Step(const std::stop_token& stop);
   [[nodiscard]] Status Attest(const std::stop_token& stop);
+  [[nodiscard]] Result<Bundle> BundleToAttestBy() const;
+  [[nodiscard]] Status TakeTokenOfFile(const Status& refusal);
   [[nodiscard]] Status Prove(const std::stop_token& stop);
   [[nodiscard]] Status Work(const std::stop_token& stop, UtcTime now);
   [[nodiscard]] Status TakeBundleOfFile(const std::stop_token& stop, const Status& disbelief);
@@ -104,6 +71,7 @@ class JoinSource final : public LiveSource {
     Bundle trusted;  // by which the server was believed; empty: by nothing
   };
   std::optional<Attested> attested_;  // what the token gave, while it is not in `state_`
+  Bundle refuser_;  // of a server that refused the agent, whose file has another token
   std::optional<JoinState> state_;
   bool proven_ = false;  // the agent is checked, and the bundle is the server's
   UtcTime settled_;      // a new agent's entries are there
@@ -181,8 +149,12 @@ void JoinSource::AwaitToken(const std::stop_token& stop) {
 void JoinSource::StepForever(const std::stop_token& stop) {
   if (!state_ && token_.empty()) AwaitToken(stop);
   for (int failures = 0; !stop.stop_requested();) {
-    const Status status = Redacted(Step(stop), secrets_);
+    Status status = Redacted(Step(stop), secrets_);
     if (stop.stop_requested()) return;
+    if (state_ && StableCode(status) == "agent-refused" && !options_.token_file.empty()) {
+      status = TakeTokenOfFile(status);
+      if (status.ok()) continue;
+    }
     if (IsFinalJoinError(status)) return Fail(status);
     const bool settling = StableCode(status) == "no-matching-entry" && clock().UtcNow() < settled_;
     if (!status.ok() && !settling) SetTrouble(status);
@@ -242,7 +214,11 @@ Status JoinSource::TakeBundleOfFile(const std::stop_token& stop, const Status& d
                    SpireClient::Make(std::move(connection), stop));
   ASSIGN_OR_RETURN(const SpireBundle bundle, client->OwnBundle());
   if (bundle.roots == roots_) return disbelief;
-  ASSIGN_OR_RETURN(state_->bundle.roots, ParseCertificatesDer(bundle.roots, kRootsMax));
+  Bundle servers;
+  ASSIGN_OR_RETURN(servers.roots, ParseCertificatesDer(bundle.roots, kRootsMax));
+  // Before the state has it: the next start must come here again.
+  RETURN_IF_ERROR(CheckKeptAgent(*state_, servers, clock().UtcNow()));
+  state_->bundle = std::move(servers);
   roots_ = bundle.roots;
   Save();
   log().Info("identity: the SPIRE server {}:{} is believed by {}, as its CAs have changed",
@@ -259,14 +235,44 @@ SpireConnection JoinSource::Connection() const {
           .now = clock().UtcNow()};
 }
 
+// The old agent stays in the state file until the new one is there.
+Status JoinSource::TakeTokenOfFile(const Status& refusal) {
+  Result<std::string> token = ReadSecretFile(options_.token_file, "join token");
+  if (!token.ok() && !absl::IsNotFound(token.status()) && StableCode(token.status()) != "no-secret")
+    return WithNext(refusal, StrCat(NextStep(refusal), "; ", token.status().message()));
+  RETURN_IF_ERROR(DecideRefusedAgent({.refusal = refusal,
+                                      .kept_hash = state_->token_hash,
+                                      .path = options_.token_file,
+                                      .file_hash = token.ok() ? TokenHash(*token) : ""}));
+  // Found out before the token is spent, as at the start.
+  RETURN_IF_ERROR(PrepareStateDirectory(options_.state_dir, kStateBytes));
+  log().Warning("identity: {}; the join token in {} makes another agent",
+                std::string(refusal.message()), options_.token_file);
+  token_ = *std::move(token);
+  secrets_.push_back(token_);
+  refuser_ = std::move(state_->bundle);
+  state_.reset();
+  entry_.reset();
+  proven_ = false;
+  return absl::OkStatus();
+}
+
+// Read again each time: the file may be what is wrong. A server that refused the agent was believed
+// by what it had said itself, so that no file is needed, and no insecurity.
+Result<Bundle> JoinSource::BundleToAttestBy() const {
+  if (options_.insecure_bootstrap || (options_.bundle_file.empty() && !refuser_.roots.empty()))
+    return refuser_;
+  Result<Bundle> given = ReadBundleFile(options_.bundle_file);
+  if (!given.ok()) return refuser_.roots.empty() ? std::move(given) : refuser_;
+  given->roots.insert(given->roots.end(), refuser_.roots.begin(), refuser_.roots.end());
+  return given;
+}
+
 Status JoinSource::Attest(const std::stop_token& stop) {
   if (!attested_) {
     SpireConnection connection = Connection();
-    connection.insecure = options_.insecure_bootstrap;
-    if (!connection.insecure) {
-      // Read again each time: it may be what is wrong.
-      ASSIGN_OR_RETURN(connection.trusted, ReadBundleFile(options_.bundle_file));
-    }
+    ASSIGN_OR_RETURN(connection.trusted, BundleToAttestBy());
+    connection.insecure = connection.trusted.roots.empty() && options_.insecure_bootstrap;
     Bundle trusted = connection.trusted;
     ASSIGN_OR_RETURN(const std::unique_ptr<SpireClient> client,
                      SpireClient::Make(std::move(connection), stop));
@@ -332,7 +338,8 @@ Status JoinSource::Choose(SpireClient& client) {
   Result<JoinEntry> chosen =
       ChooseEntry(std::move(entries), options_.choice, options_.trust_domain);
   if (!chosen.ok()) {
-    ForgetEntry();
+    // A new agent's entries come a little later; what another agent had issued is good until then.
+    if (clock().UtcNow() >= settled_) ForgetEntry();
     return chosen.status();
   }
   if (entry_ != *chosen) times_.svid.reset();
@@ -456,12 +463,15 @@ Result<std::unique_ptr<LiveSource>> StartJoinSource(JoinOptions options, const C
                                              .path = path,
                                              .trust_domain = options.trust_domain,
                                              .token_hash = TokenHash(options.token),
+                                             .token_in_file = !options.token_file.empty(),
                                              .now = clock.UtcNow()}));
   }
   // Found out before a token is spent on an agent that cannot be kept.
   RETURN_IF_ERROR(
       PrepareStateDirectory(options.state_dir, start == JoinStart::kAttest ? kStateBytes : 0));
   if (start == JoinStart::kResume) {
+    OPENSSL_cleanse(options.token.data(), options.token.size());
+    options.token.clear();             // It is spent, or stays in its file.
     if (kept->bundle.roots.empty()) {  // It ended between an insecure bootstrap and its bundle.
       RETURN_IF_ERROR(CheckBootstrap(options, log));
       if (!options.insecure_bootstrap) {

@@ -20,7 +20,8 @@ struct JoinOptions {
   std::uint16_t server_port = 8081;
   std::string trust_domain;
   std::string token;       // "": the state directory must hold an agent, unless there is a
-  std::string token_file;  // where a token is waited for then; bundle_file may come with it
+  std::string token_file;  // that `token` was read from; "": people gave it. bundle_file may come
+                           // with it
   // PEM, or SPIFFE's format: the CAs that the server is believed by when attesting, and whenever
   // it is no longer believed by those that it named since. Read each time.
   std::string bundle_file;
@@ -31,18 +32,20 @@ struct JoinOptions {
 
 // Starts one thread, which ends promptly with the source, and returns without waiting for an
 // identity (LiveSource::AwaitIdentity() does). Fails at once for options that are wrong and where
-// no agent is left and no token to make one, nor a file that it may come in: that is a trouble with
+// an agent is left and no token to make one, nor a file that it may come in: that is a trouble with
 // the code join-token-awaited until it is there.
 //
 // An agent in the state directory is used while it is valid and the token that is given is none or
 // the one it came from; another token attests a new agent, and the old one is kept until that has
-// worked. The certificate and the agent are renewed when half of what was left of them is over;
-// entries and bundles are read at least each minute and each quarter of the certificate's life. An
-// entry that is gone withdraws the certificate. A server that does not answer is a trouble, and
-// tried again; so is an agent that ran out meanwhile, since only the wall clock says so. A spent
-// token and a refused agent end the source (LiveSource::Fail): the certificate that is held stays
-// until its end. Only one process at a time may use a state directory. `clock` must outlive the
-// source; the pauses are real time.
+// worked. A token in a file is for later: it is not used while the agent is valid, and when the
+// server refuses that, the file is read again and another token in it attests a new agent. The
+// certificate and the agent are renewed when half of what was left of them is over; entries and
+// bundles are read at least each minute and each quarter of the certificate's life. An entry that
+// is gone withdraws the certificate. A server that does not answer is a trouble, and tried again;
+// so is an agent that ran out meanwhile, since only the wall clock says so. A spent token, and a
+// refused agent without another token in the file, end the source (LiveSource::Fail): the
+// certificate that is held stays until its end. Only one process at a time may use a state
+// directory. `clock` must outlive the source; the pauses are real time.
 [[nodiscard]] Result<std::unique_ptr<LiveSource>> StartJoinSource(JoinOptions options,
                                                                   const Clock& clock, Log log);
 
