@@ -6,7 +6,9 @@ up, so that it neither speaks for its parent nor keeps the connection alive.
 """
 import atexit
 import os
+import signal
 import sys
+import threading
 import traceback
 import weakref
 
@@ -30,6 +32,19 @@ def watch(session):
         atexit.register(_on_exit)
         os.register_at_fork(after_in_child=_on_fork)
     _live.add(session)
+
+
+def obey_term():
+    """The first process of a container gets no SIGTERM that it has not asked for, and its pod would end only when its grace is over. Asks
+    for it there, unless the program has a handler of its own or this is not its main thread: the program then raises SystemExit(143)."""
+    if os.getpid() != 1 or threading.current_thread() is not threading.main_thread():
+        return
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _on_term)
+
+
+def _on_term(number, _frame):
+    raise SystemExit(128 + number)
 
 
 def forget(session):

@@ -170,6 +170,7 @@ class Session:
                  "total_epochs": total_epochs, "pid": os.getpid()}
         data = encode(frame)
         self._state = "broken"
+        _farewell.obey_term()
         self._connect()
         _farewell.watch(self)
         self._send(data)

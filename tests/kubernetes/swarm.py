@@ -89,7 +89,7 @@ class Swarm:
         return self.cluster.claimed(claim, self.namespace)
 
     def rounds(self, node="network-node-sentinel"):
-        """What `starling explain` says of each round, from a copy of a network node's ledger; [] before there is one."""
+        """What `starling explain` says of each sealed round, from a copy of a network node's ledger; [] before there is one."""
         folder = self.claim_folder(f"state-{node}-0")
         if folder is None:
             return []
@@ -99,7 +99,8 @@ class Swarm:
             if not Path(copy, "ledger.db").exists():
                 return []
             done = kube.run([os.environ["STARLING_BIN"], "explain", "--json", Path(copy, "ledger.db")], check=False)
-            return json.loads(done.stdout).get("rounds", []) if done.returncode == 0 else []
+            rounds = json.loads(done.stdout).get("rounds", []) if done.returncode == 0 else []
+            return [told for told in rounds if told["root"]]
 
     def verify(self, *claims):
         """Runs `starling verify` over the state of these claims' nodes; answers what it prints."""

@@ -1,5 +1,6 @@
 """The bridge as the client speaks it: frames, arenas, sessions, hostile peers."""
 import ast
+import os
 import re
 import signal
 import struct
@@ -11,6 +12,7 @@ import pytest
 
 import starling
 from fake_sl import FakeSwarm, frame, threads
+from starling import _farewell
 from starling._frames import FrameReader, encode
 from starling._layout import require_same
 from starling._merkle import root_of
@@ -271,3 +273,18 @@ def test_all_of_the_client_is_python_3_9():
         for node in ast.walk(tree):  # `X | Y` as a type is 3.10
             for note in (getattr(node, "annotation", None), getattr(node, "returns", None)):
                 assert not (note and any(isinstance(part, ast.BinOp) for part in ast.walk(note))), file
+
+
+@pytest.mark.parametrize("pid, own, ends", [(1, signal.SIG_DFL, True), (1, signal.SIG_IGN, False), (7, signal.SIG_DFL, False)])
+def test_the_first_process_of_a_container_ends_when_it_is_told(monkeypatch, pid, own, ends):
+    monkeypatch.setattr(os, "getpid", lambda: pid)
+    before = signal.signal(signal.SIGTERM, own)
+    try:
+        _farewell.obey_term()
+        assert (signal.getsignal(signal.SIGTERM) is not own) == ends
+        if ends:
+            with pytest.raises(SystemExit) as ended:
+                signal.raise_signal(signal.SIGTERM)
+            assert ended.value.code == 143
+    finally:
+        signal.signal(signal.SIGTERM, before)
