@@ -247,9 +247,13 @@ class Tokens(spire.Case):
         node.await_page(200, "identity: ready, valid until")
         return node, keeper, self.refilled(api, keeper, first)
 
-    def refilled(self, api, keeper, spent):
+    def awaited(self, api, keeper, spent):
         token = spire.until(lambda: api.data("token") != spent and api.data("token"), "another token", also=keeper.tail)
         keeper.await_page(200)
+        return token
+
+    def refilled(self, api, keeper, spent):
+        token = self.awaited(api, keeper, spent)
         self.mount({"token": token, "bundle.pem": api.data("bundle.pem")})
         return token
 
@@ -272,7 +276,8 @@ class Tokens(spire.Case):
         self.assertEqual(self.agents(server), {f"/spire/agent/join_token/{second}"})
         self.assertEqual(node.text().count("makes another agent"), 1, node.text())
 
-        # While it has no newer token than that it ends, and says why.
+        # While its mount has no newer token than that it ends, and says why.
+        self.awaited(api, keeper, second)  # An agent that is evicted before anybody saw it leaves its token as if it was unused.
         node.process.kill()
         server.do("agent", "evict", "-spiffeID", f"spiffe://{server.trust_domain}/spire/agent/join_token/{second}")
         node.start()
@@ -285,6 +290,27 @@ class Tokens(spire.Case):
         self.assertEqual(self.agents(server), {f"/spire/agent/join_token/{third}"})
         for token in (second, third):
             self.assertNotIn(token, node.text())
+
+    def test_a_server_that_lost_its_volume_gets_its_node_back(self):
+        server, api = self.server(ca_ttl="24h", svid_ttl="1h"), self.api()
+        node, keeper, second = self.joined(server, api)
+        node.process.kill()
+        bundle = api.data("bundle.pem")
+        server.kill()
+        for lost in ("data.sqlite3", "keys.json", "journal.pem"):
+            (server.directory / lost).unlink(missing_ok=True)
+        server.start()
+        spire.until(lambda: api.data("bundle.pem") not in ("", bundle), "the bundle of the new CA", also=keeper.tail)
+        node.start()  # The kubelet has brought nothing as yet.
+        node.await_page(503, "is not believed")
+        with api.lock:  # As the guide says it: nobody tells that the server knows this token no more.
+            del api.secrets[SECRET]["data"]["token"]
+        keeper.process.kill()
+        keeper.start()
+        self.refilled(api, keeper, second)
+        node.await_page(200, "identity: ready, valid until")
+        self.assertIn("none of the CAs that it has now has signed the agent's certificate", node.text())
+        self.assertEqual(len(self.agents(server)), 1)
 
     def test_an_entry_that_was_changed_is_put_right(self):
         server, api = self.server(ca_ttl="24h", svid_ttl="1h"), self.api()
