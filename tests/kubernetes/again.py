@@ -1,18 +1,13 @@
 """The same manifests over and over: a training that is run again keeps the history, everything deleted and applied again works without a
 hand, and what is deleted is gone. And a network node with a tenth of a processor."""
-import datetime
 import json
 import unittest
 
 import kube
-from swarm import RoundsSwarm
+from swarm import RoundsSwarm, moment
 
 TIMES = 5
 SLOW_SECONDS = 30  # in which a network node with a tenth of a processor is ready
-
-
-def moment(text):
-    return datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ")
 
 
 class Again(unittest.TestCase):

@@ -7,7 +7,7 @@ import sys
 import unittest
 
 import kube
-from swarm import ENTRIES, HOME, Swarm
+from swarm import ENTRIES, HOME, Swarm, moment
 
 MINUTES = 5
 NETWORK_NODES = ("network-node-sentinel", "network-node01")
@@ -122,6 +122,14 @@ class Scenario(unittest.TestCase):
         self.assertIn("sl-node01", done.stdout)
         self.assertIn("sl-node02", done.stdout)
         self.assertIn(f"round {rounds - 1}", done.stdout.lower())
+
+    def test_network_nodes_are_ready_soon(self):
+        for pod in NETWORK_NODES:
+            status = self.cluster.json(f"pod/{pod}-0", self.swarm.namespace)["status"]
+            started = moment(status["containerStatuses"][0]["state"]["running"]["startedAt"])
+            ready, = [moment(c["lastTransitionTime"]) for c in status["conditions"] if c["type"] == "Ready"]
+            print(f"{pod} ready {(ready - started).total_seconds():.0f} s after its container's start", flush=True)
+            self.assertGreaterEqual(ready, started)
 
     def test_the_spire_server_has_the_scenarios_entries(self):
         self.assertEqual(self.swarm.entries(), ENTRIES)

@@ -1,4 +1,5 @@
 """A swarm in the test cluster: an overlay of deploy/kubernetes with volumes, what its pods say, and what its nodes keep."""
+import datetime
 import json
 import os
 import re
@@ -13,10 +14,15 @@ HOME = Path(__file__).resolve().parent.parent.parent
 DATA = Path("/usr/share/datasets/fashion-mnist")
 ENTRIES = [("/swarm/sl", "/swarm/sl-agent", ["swarm-learning-node"]), ("/swarm/sn", "/swarm/sn-agent", ["swarm-network-node"]),
            ("/swarm/swci", "/swarm/swci-agent", ["swci-node"])]
+SPACE = "swarm"  # the scenario's namespace
 WARNED = re.compile(r" : (WARNING|ERROR|CRITICAL) : ")
 
 
-SPACE = "swarm"  # the scenario's namespace
+def moment(text):
+    """A time of the API."""
+    return datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ")
+
+
 
 
 # Edits that let several swarms stand side by side on a node of two processors: what they ask for in advance, not what they may take.
