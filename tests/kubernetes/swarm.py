@@ -16,17 +16,13 @@ ENTRIES = [("/swarm/sl", "/swarm/sl-agent", ["swarm-learning-node"]), ("/swarm/s
            ("/swarm/swci", "/swarm/swci-agent", ["swci-node"])]
 SPACE = "swarm"  # the scenario's namespace
 WARNED = re.compile(r" : (WARNING|ERROR|CRITICAL) : ")
+# Edits that let several swarms stand side by side on a node of two processors: what they ask for in advance, not what they may take.
+MODEST = [(f"requests:\n            cpu: {asked}", "requests:\n            cpu: 10m") for asked in ("500m", "100m")]
 
 
 def moment(text):
     """A time of the API."""
     return datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ")
-
-
-
-
-# Edits that let several swarms stand side by side on a node of two processors: what they ask for in advance, not what they may take.
-MODEST = [(f"requests:\n            cpu: {asked}", "requests:\n            cpu: 10m") for asked in ("500m", "100m")]
 
 
 def moved(namespace):
