@@ -41,10 +41,17 @@ def obey_term():
         return
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _on_term)
+        os.register_at_fork(after_in_child=_forget_term)
 
 
 def _on_term(number, _frame):
     raise SystemExit(128 + number)
+
+
+def _forget_term():
+    """A child is no first process: whoever ends its workers counts on them to die at once."""
+    if signal.getsignal(signal.SIGTERM) is _on_term:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def forget(session):

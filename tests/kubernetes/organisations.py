@@ -44,12 +44,15 @@ class Organisations(unittest.TestCase):
             self.assertLessEqual({p["name"] for p in told["participants"]}, {"sl-node-a", "sl-node-b"})
 
     def test_nothing_is_reached_but_through_the_gateways(self):
-        for name, swarm in self.swarms.items():
-            for pod in swarm.pods(component="gateway"):
-                self.assertEqual([port["containerPort"] for port in pod["spec"]["containers"][0]["ports"]], [8443, 9464])
-        services = self.cluster.json("services", "swarm-a")["items"]
-        public = {s["metadata"]["name"]: s["spec"].get("type") for s in services if s["spec"].get("type") not in (None, "ClusterIP")}
-        self.assertEqual(public, {"gateway": "LoadBalancer"})
+        a, b = self.swarms["a"], self.swarms["b"]
+        gateway = a.pods(name="gateway")[0]["metadata"]["name"]
+        behind = [(a.address("network-node-a-0"), 30304), (a.address("spire-server-0"), 8081), (a.address("spire-server-0"), 8443)]
+        self.assertTrue(b.reaches("network-node-b-0", "network-node", (a.address(gateway), 8443)))
+        self.assertEqual([door for door in behind if b.reaches("network-node-b-0", "network-node", door)], [])
+        self.assertEqual([door for door in behind if a.reaches(gateway, "gateway", door)], [behind[0], behind[2]])
+        self.assertFalse(a.reaches(gateway, "gateway", (kube.API_IP, 443)))
+        public = {s["metadata"]["name"] for s in self.cluster.json("services", "swarm-a")["items"] if s["spec"]["type"] != "ClusterIP"}
+        self.assertEqual(public, {"gateway"})
 
     def test_the_other_organisation_is_named_in_the_log(self):
         log = "\n".join(self.swarms["a"].lines("network-node-a-0", "network-node"))

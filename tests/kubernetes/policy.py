@@ -4,21 +4,12 @@ import json
 import unittest
 
 import kube
-from swarm import RoundsSwarm
+from swarm import RoundsSwarm, Swarm
 
 IMAGE = "localhost/busybox:1"
 OUTSIDE_PORT = 18080
 API = (kube.API_IP, 443)
 OUTSIDE = (kube.OUTSIDE_IP, OUTSIDE_PORT)
-# In a pod's network, from the node: what a training program could do, whatever is in its image.
-CONNECT = """
-import socket, sys
-try:
-    socket.create_connection((sys.argv[1], int(sys.argv[2])), 4).close()
-    print("open")
-except OSError as error:
-    print("closed", error)
-"""
 LISTEN = f"""
 import os, socket, sys, threading
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
@@ -45,15 +36,8 @@ class Policy(unittest.TestCase):
         cls.addClassCleanup(listener.communicate)
         assert listener.stdout.readline() == "listening\n"
 
-    def reaches(self, pod, address, container=None, namespace=None):
-        """Whether a pod, one of ours unless told otherwise, gets a connection to (address, port)."""
-        swarm = RoundsSwarm(self.cluster, namespace) if namespace else self.swarm
-        pid = swarm.pid(pod, container or self.ours[pod])
-        done = self.cluster.enter(["nsenter", "--target", pid, "--net", "/usr/bin/python3", "-c", CONNECT, *map(str, address)])
-        return done.stdout.startswith("open")
-
-    def address(self, pod):
-        return self.cluster.json(f"pod/{pod}", self.space)["status"]["podIP"]
+    def reaches(self, pod, address):
+        return self.swarm.reaches(pod, self.ours[pod], address)
 
     def stranger(self, name, namespace, labels):
         """Starts a pod; answers what tells whether it gets a connection to (address, port)."""
@@ -61,7 +45,7 @@ class Policy(unittest.TestCase):
         self.cluster.apply([kube.restricted_pod(name, [{"name": name, "image": IMAGE, "command": ["/bin/sleep", "100000"]}], labels)], namespace)
         self.cluster.kubectl("-n", namespace, "wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
 
-        return lambda address: self.reaches(name, address, name, namespace)
+        return lambda address: Swarm(self.cluster, namespace=namespace).reaches(name, name, address)
 
     def can(self, *question):
         account = f"system:serviceaccount:{self.space}:spire-server"
@@ -86,7 +70,7 @@ class Policy(unittest.TestCase):
 
     def test_ports_of_nodes_are_for_nodes_and_operators(self):
         learning = self.swarm.pods_of("sl-node01")[-1]
-        doors = [(self.address(pod), port) for pod, port in (("network-node-sentinel-0", 30304), ("network-node01-0", 30304),
+        doors = [(self.swarm.address(pod), port) for pod, port in (("network-node-sentinel-0", 30304), ("network-node01-0", 30304),
                                                              (learning, 30305), ("spire-server-0", 8081))]
         other = "policy-other"
         self.cluster.make_namespace(other)
@@ -98,11 +82,11 @@ class Policy(unittest.TestCase):
         self.assertEqual([door for door in doors if connects(door)], doors)
 
     def test_nodes_reach_each_other_and_no_other_port(self):
-        sentinel, learning = self.address("network-node-sentinel-0"), self.swarm.pods_of("sl-node01")[-1]
+        sentinel, learning = self.swarm.address("network-node-sentinel-0"), self.swarm.pods_of("sl-node01")[-1]
         self.assertTrue(self.reaches(learning, (sentinel, 30304)))
-        self.assertTrue(self.reaches("network-node-sentinel-0", (self.address(learning), 30305)))
+        self.assertTrue(self.reaches("network-node-sentinel-0", (self.swarm.address(learning), 30305)))
         self.assertFalse(self.reaches(learning, (sentinel, 9464)))
-        self.assertFalse(self.reaches(learning, (self.address("spire-server-0"), 9464)))
+        self.assertFalse(self.reaches(learning, (self.swarm.address("spire-server-0"), 9464)))
 
     def test_only_the_tokens_sidecar_holds_a_token_of_the_api(self):
         holders = set()

@@ -19,6 +19,15 @@ WARNED = re.compile(r" : (WARNING|ERROR|CRITICAL) : ")
 # Edits that let several swarms stand side by side on a node of two processors: what they ask for in advance, not what they may take.
 MODEST = [(f"requests:\n            cpu: {asked}", "requests:\n            cpu: 10m") for asked in ("500m", "100m")]
 
+CONNECT = """
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), 4).close()
+    print("open")
+except OSError as error:
+    print("closed", error)
+"""
+
 
 def moment(text):
     """A time of the API."""
@@ -113,6 +122,33 @@ class Swarm:
         """The result.json of a learning node."""
         return json.loads((self.claim_folder(f"model-{node}") / "state" / "result.json").read_text(encoding="utf-8"))
 
+    def pid(self, pod, container):
+        """The number of a container's first process, as the node counts."""
+        name = self._container(pod, container)
+        for line in self.cluster.enter(["ctr", "-n", "k8s.io", "tasks", "list"]).stdout.splitlines():
+            if line.startswith(name):
+                return line.split()[1]
+        raise kube.Failed(f"{pod} {container} does not run")
+
+    def kill(self, pod, container):
+        """Kills a container's processes, as a machine without memory does."""
+        self.cluster.enter(["ctr", "-n", "k8s.io", "tasks", "kill", "--all", "--signal", "SIGKILL", self._container(pod, container)])
+
+    def _container(self, pod, container):
+        status = self.cluster.json(f"pod/{pod}", self.namespace)["status"]
+        for each in status.get("initContainerStatuses", []) + status["containerStatuses"]:
+            if each["name"] == container:
+                return each["containerID"].removeprefix("containerd://")
+        raise kube.Failed(f"{pod} has no container {container}")
+
+    def reaches(self, pod, container, address):
+        """Whether a program in a running container's network gets a connection to (address, port), whatever is in its image."""
+        done = self.cluster.enter(["nsenter", "--target", self.pid(pod, container), "--net", "/usr/bin/python3", "-c", CONNECT, *map(str, address)])
+        return done.stdout.startswith("open")
+
+    def address(self, pod):
+        return self.cluster.json(f"pod/{pod}", self.namespace)["status"]["podIP"]
+
 
 class RoundsSwarm(Swarm):
     """The scenario with the deterministic trainer (overlays/rounds): it goes on until finish()."""
@@ -145,22 +181,3 @@ class RoundsSwarm(Swarm):
             (self.claim_folder(f"model-{node}") / "model" / "end").write_text(str(last), encoding="ascii")
         for node in self.nodes:
             self.cluster.wait(f"{node} to be complete", limit, lambda node=node: self.complete(node))
-
-    def pid(self, pod, container):
-        """The number of a container's first process, as the node counts."""
-        name = self._container(pod, container)
-        for line in self.cluster.enter(["ctr", "-n", "k8s.io", "tasks", "list"]).stdout.splitlines():
-            if line.startswith(name):
-                return line.split()[1]
-        raise kube.Failed(f"{pod} {container} does not run")
-
-    def kill(self, pod, container):
-        """Kills a container's processes, as a machine without memory does."""
-        self.cluster.enter(["ctr", "-n", "k8s.io", "tasks", "kill", "--all", "--signal", "SIGKILL", self._container(pod, container)])
-
-    def _container(self, pod, container):
-        status = self.cluster.json(f"pod/{pod}", self.namespace)["status"]
-        for each in status.get("initContainerStatuses", []) + status["containerStatuses"]:
-            if each["name"] == container:
-                return each["containerID"].removeprefix("containerd://")
-        raise kube.Failed(f"{pod} has no container {container}")

@@ -40,7 +40,7 @@ class Trouble(unittest.TestCase):
 
     def delete_network_node(self, name):
         before = self.cluster.json(f"pod/{name}-0", self.swarm.namespace)["metadata"]["uid"]
-        self.delete_pod(f"{name}-0")
+        self.swarm.kubectl("delete", "pod", f"{name}-0", "--wait=false")
 
         def back():
             pod = self.cluster.json(f"pod/{name}-0", self.swarm.namespace)

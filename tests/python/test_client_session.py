@@ -4,6 +4,8 @@ import os
 import re
 import signal
 import struct
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -288,3 +290,17 @@ def test_the_first_process_of_a_container_ends_when_it_is_told(monkeypatch, pid,
             assert ended.value.code == 143
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_its_children_are_ended_as_ever():
+    code = ("import os, signal\n"
+            "from starling import _farewell\n"
+            "os.getpid = lambda: 1\n"
+            "_farewell.obey_term()\n"
+            "child = os.fork()\n"
+            "if child == 0:\n"
+            "    signal.raise_signal(signal.SIGTERM)\n"
+            "    os._exit(0)\n"
+            "print(os.waitpid(child, 0)[1])\n")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=HOME / "python")
+    assert int(done.stdout) == signal.SIGTERM

@@ -16,6 +16,7 @@ OWN = "deploy/kubernetes/hospital"  # the reader's copy of the scenario
 # Texts that are Kubernetes' or the machine's, not ours.
 THEIRS = {
     "references non-existent secret key: token", "pod has unbound immediate PersistentVolumeClaims", "Insufficient cpu",
+    "failed to create subPath directory",
     "waiting for first consumer to be created before binding", "Insufficient nvidia.com/gpu", "couldn't find key",
     "in ConfigMap swarm/swarm-settings", 'violates PodSecurity "restricted:latest"', "field is immutable", "Permission denied",
 }
