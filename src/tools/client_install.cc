@@ -22,7 +22,8 @@ namespace {
 namespace fs = std::filesystem;
 constexpr std::size_t kFilesMax = 1000;
 constexpr std::string_view kClient = "starling";
-constexpr std::string_view kExamples = "examples";  // programs to begin with, no package
+constexpr std::string_view kExamples = "examples";        // programs to begin with, no package
+constexpr std::string_view kMarker = ".starling-client";  // in each folder, with the version
 constexpr std::string_view kVersionLine = "VERSION = \"";
 
 Status NotTheClient(const std::string& from, std::string_view why) {
@@ -92,15 +93,44 @@ Status Remove(const fs::path& path) {
   return error ? FromCode(error, path) : absl::OkStatus();
 }
 
-// Puts `fresh` in the place of `target`; what was there before is removed.
-Status Replace(const fs::path& fresh, const fs::path& target) {
+// Where nothing is, an empty folder, or one that an install made.
+Status CheckOurs(const fs::path& target) {
+  std::error_code error;
+  const fs::file_type type = fs::symlink_status(target, error).type();
+  if (type == fs::file_type::not_found) return absl::OkStatus();
+  if (error) return FromCode(error, target);
+  if (type == fs::file_type::directory) {
+    const bool marked =
+        fs::symlink_status(target / kMarker, error).type() == fs::file_type::regular;
+    if (marked || fs::is_empty(target, error)) return absl::OkStatus();
+    if (error) return FromCode(error, target);
+  }
+  return WithNext(WithCode(absl::AlreadyExistsError(StrCat(Printable(target.string()),
+                                                           " is there, and no install made it")),
+                           "not-ours"),
+                  "give another folder, or move this one away");
+}
+
+fs::path Fresh(const fs::path& target) {
+  return target.parent_path() / StrCat(".", target.filename().string(), ".new");
+}
+fs::path Old(const fs::path& target) {
+  return target.parent_path() / StrCat(".", target.filename().string(), ".old");
+}
+
+// Puts the fresh folder in the place of `target`; what was there before is removed.
+Status Replace(const fs::path& target) {
+  const fs::path fresh = Fresh(target);
   const char* const from = fresh.c_str();
   if (renameat2(AT_FDCWD, from, AT_FDCWD, target.c_str(), RENAME_EXCHANGE) == 0) {
     return Remove(fresh);
   }
   // Nothing is there, or the file system cannot exchange (NFS): then the name is gone for a moment.
-  if (errno != ENOENT) RETURN_IF_ERROR(Remove(target));
-  return rename(from, target.c_str()) == 0 ? absl::OkStatus() : FromErrno(target.string());
+  // It is not removed in its place: half a folder could have lost its marker.
+  const fs::path old = Old(target);
+  if (errno != ENOENT && rename(target.c_str(), old.c_str()) != 0) return FromErrno(old.string());
+  if (rename(from, target.c_str()) != 0) return FromErrno(target.string());
+  return Remove(old);
 }
 
 Result<UniqueFd> Lock(const std::string& directory) {
@@ -119,13 +149,16 @@ Result<std::string> Install(const ClientInstallOptions& options) {
   RETURN_IF_ERROR(MakeDirectories(options.directory));
   ASSIGN_OR_RETURN(const UniqueFd lock, Lock(options.directory));
   const fs::path directory(options.directory);
+  for (const std::string& package : packages) RETURN_IF_ERROR(CheckOurs(directory / package));
   std::string list;
   for (const std::string& package : packages) {
-    const fs::path fresh = directory / StrCat(".", package, ".new");
+    const fs::path target = directory / package;
     std::size_t files = 0;
-    RETURN_IF_ERROR(Remove(fresh));  // of an install that was killed
-    RETURN_IF_ERROR(CopyTree(fs::path(options.from) / package, fresh, files));
-    RETURN_IF_ERROR(Replace(fresh, directory / package));
+    RETURN_IF_ERROR(Remove(Fresh(target)));  // of an install that was killed
+    RETURN_IF_ERROR(Remove(Old(target)));
+    RETURN_IF_ERROR(CopyTree(fs::path(options.from) / package, Fresh(target), files));
+    RETURN_IF_ERROR(WriteFileDurably((Fresh(target) / kMarker).string(), StrCat(version, "\n")));
+    RETURN_IF_ERROR(Replace(target));
     StrAppend(&list, list.empty() ? "" : ", ", Printable(package));
   }
   if (fsync(lock.get()) != 0) return FromErrno(options.directory);

@@ -1,7 +1,9 @@
 // `starling client install`: copies the Python packages of the client from an image into a folder
 // that a stock framework image sees, usually an emptyDir, and programs to begin with beside them. A
 // package appears whole or not at all under its name, and replaces an older one in one step; doing
-// it again is harmless. One thread, and one process at a time per folder: a second one is refused.
+// it again is harmless. Each folder is marked (.starling-client holds the version), and only a
+// marked or an empty one is ever replaced. One thread, and one process at a time per folder: a
+// second one is refused.
 #pragma once
 
 #include <string>
@@ -16,8 +18,9 @@ struct ClientInstallOptions {
 };
 
 // One line that names the packages, their version and the PYTHONPATH to set. NotFound when `from`
-// holds no client; Unavailable ("busy") while another process installs there; else what the file
-// system said.
+// holds no client; AlreadyExists ("not-ours") where a package's name is somebody else's, and then
+// nothing was installed; Unavailable ("busy") while another process installs there; else what the
+// file system said.
 [[nodiscard]] Result<std::string> InstallClient(const ClientInstallOptions& options);
 
 }  // namespace starling

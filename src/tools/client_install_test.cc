@@ -65,31 +65,61 @@ TEST_F(ClientInstall, CopiesThePackagesAndTellsVersionAndPath) {
   EXPECT_EQ(*line, StrCat("client 7.8.9 installed: starling, swarmlearning; PYTHONPATH=",
                           (root_ / "to").string()));
   EXPECT_THAT(FilesBelow("to"),
-              ElementsAre("starling/__init__.py", "starling/_version.py",
+              ElementsAre("starling/.starling-client", "starling/__init__.py",
+                          "starling/_version.py", "swarmlearning/.starling-client",
                           "swarmlearning/__init__.py", "swarmlearning/client/swarm.py"));
+  EXPECT_EQ(Read("to/starling/.starling-client"), "7.8.9\n");
   EXPECT_EQ(Read("to/swarmlearning/client/swarm.py"), "x = 1\n");
 }
 
 TEST_F(ClientInstall, ASecondTimeReplacesWhatWasThereAndKeepsTheRest) {
-  Put("to/starling/of_an_older_version.py", "");
   Put("to/mine/data", "kept");
-
   ASSERT_TRUE(Install().ok());
+  Put("to/starling/of_an_older_version.py", "");
+
   const Result<std::string> again = Install();
 
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_EQ(Read("to/starling/of_an_older_version.py"), "missing");
   EXPECT_EQ(Read("to/mine/data"), "kept");
-  EXPECT_THAT(FilesBelow("to/starling"), ElementsAre("__init__.py", "_version.py"));
+  EXPECT_THAT(FilesBelow("to/starling"),
+              ElementsAre(".starling-client", "__init__.py", "_version.py"));
+}
+
+TEST_F(ClientInstall, AFolderThatNoInstallMadeStaysAsItIs) {
+  Put("from/examples/train.py", "ours\n");
+  const std::string packages[] = {"examples", "starling", "swarmlearning"};
+  for (const std::string& package : packages) {
+    Put(StrCat("to/", package, "/mine.py"), "theirs");
+
+    const Status refused = Install().status();
+
+    EXPECT_EQ(refused.code(), absl::StatusCode::kAlreadyExists);
+    EXPECT_EQ(StableCode(refused), "not-ours");
+    EXPECT_THAT(refused.message(), HasSubstr(StrCat("to/", package, " is there")));
+    EXPECT_FALSE(NextStep(refused).empty());
+    EXPECT_THAT(FilesBelow("to"), ElementsAre(StrCat(package, "/mine.py")));
+    fs::remove_all(root_ / "to");
+  }
+  Put("elsewhere/mine.py", "theirs");
+  fs::create_directories(root_ / "to/swarmlearning");  // empty
+  fs::create_directory_symlink(root_ / "elsewhere", root_ / "to/starling");
+  EXPECT_EQ(StableCode(Install().status()), "not-ours");
+  fs::remove(root_ / "to/starling");
+  EXPECT_TRUE(Install().ok());
+  EXPECT_EQ(Read("elsewhere/mine.py"), "theirs");
 }
 
 TEST_F(ClientInstall, WhatAKilledInstallLeftIsNotTakenForAPackage) {
   Put("to/.starling.new/half.py", "half");
+  Put("to/.starling.old/half.py", "half");
 
   ASSERT_TRUE(Install().ok());
 
-  EXPECT_THAT(FilesBelow("to/starling"), ElementsAre("__init__.py", "_version.py"));
+  EXPECT_THAT(FilesBelow("to/starling"),
+              ElementsAre(".starling-client", "__init__.py", "_version.py"));
   EXPECT_FALSE(fs::exists(root_ / "to/.starling.new"));
+  EXPECT_FALSE(fs::exists(root_ / "to/.starling.old"));
 }
 
 TEST_F(ClientInstall, AFailureLeavesTheOldPackageWhole) {
@@ -102,7 +132,8 @@ TEST_F(ClientInstall, AFailureLeavesTheOldPackageWhole) {
   EXPECT_EQ(StableCode(line.status()), "no-client");
   EXPECT_THAT(line.status().message(), HasSubstr("zz_leads_out"));
   EXPECT_EQ(Read("to/starling/_version.py"), "VERSION = \"7.8.9\"\n");
-  EXPECT_THAT(FilesBelow("to/starling"), ElementsAre("__init__.py", "_version.py"));
+  EXPECT_THAT(FilesBelow("to/starling"),
+              ElementsAre(".starling-client", "__init__.py", "_version.py"));
 }
 
 TEST_F(ClientInstall, WithoutTheClientItSaysWhatToDo) {
