@@ -56,13 +56,15 @@ Status RunKubeImport(const KubeImportRequest& request, std::ostream& out) {
   }
   ASSIGN_OR_RETURN(const kube::Import import,
                    kube::ImportManifests(inputs, request.options, SettingsForImport()));
+  // Before anything is written, and whatever bytes a file's name is made of.
+  const std::string report =
+      request.json
+          ? StrCat(kube::ReportJson(import).dump(2, ' ', false, Json::error_handler_t::replace),
+                   "\n")
+          : StrCat(kube::ReportText(import), "overlay: ", request.folder,
+                   "; next: kubectl apply -k ", request.folder, "\n");
   RETURN_IF_ERROR(kube::WriteOverlay(request.folder, import.files, request.force));
-  if (request.json) {
-    out << kube::ReportJson(import).dump(2) << "\n";
-    return absl::OkStatus();
-  }
-  out << kube::ReportText(import) << "overlay: " << request.folder << "; next: kubectl apply -k "
-      << request.folder << "\n";
+  out << report;
   return absl::OkStatus();
 }
 

@@ -185,6 +185,22 @@ TEST(KubeImport, WritesNothingWhenOneFileIsBad) {
   EXPECT_EQ(out.str(), "");
 }
 
+TEST(KubeImport, ReportsAFileWhoseNameIsNoText) {
+  const ScratchDirectory scratch;
+  const auto node = ReadFile(StrCat(kLegacy, "/network-node01.yaml"));
+  ASSERT_TRUE(node.ok());
+  KubeImportRequest request;
+  request.files = {scratch.File("a\xff.yaml")};
+  request.folder = scratch.File("overlay");
+  request.json = true;
+  ASSERT_TRUE(WriteFileDurably(request.files[0], *node).ok());
+  std::ostringstream out;
+  const Status done = RunKubeImport(request, out);
+  EXPECT_TRUE(done.ok()) << done;
+  EXPECT_THAT(out.str(), HasSubstr("a\xef\xbf\xbd.yaml"));
+  EXPECT_TRUE(std::filesystem::exists(StrCat(request.folder, "/kustomization.yaml")));
+}
+
 TEST(KubeImport, HasACommandLine) {
   const auto line = ParseCommandLine(
       {"kube", "import", "a.yaml", "b.yaml", "-o", "dir", "--base", "../b", "--legacy-token"});
