@@ -4,6 +4,7 @@
 
 #include "base/fs.h"
 #include "base/scratch_testing.h"
+#include "base/text.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -11,6 +12,10 @@ namespace starling::kube {
 namespace {
 
 using ::testing::HasSubstr;
+
+// sha256sum of "mine"
+constexpr std::string_view kHashOfMine =
+    "3fd30542fe3f61b14bd4a4b2dc0b6fb30fa6f63ebce52dd1778aaa8c4dc02cff";
 
 TEST(OverlayFolder, ReplacesOnlyWhatAnImportMade) {
   const ScratchDirectory scratch;
@@ -39,13 +44,68 @@ TEST(OverlayFolder, WritesIntoAnothersOnlyByForce) {
   EXPECT_EQ(*ReadFile(others + "/a.yaml"), "a");
 }
 
+TEST(OverlayFolder, RefusesAFileThatNoImportMade) {
+  const ScratchDirectory scratch;
+  const std::string folder = scratch.File("overlay");
+  ASSERT_TRUE(WriteOverlay(folder, {{"a.yaml", "a"}}, false).ok());
+  ASSERT_TRUE(WriteFileDurably(folder + "/b.yaml", "theirs").ok());
+  const Status refused = WriteOverlay(folder, {{"a.yaml", "A"}, {"b.yaml", "b"}}, false);
+  EXPECT_EQ(StableCode(refused), "not-ours");
+  EXPECT_THAT(refused.message(), HasSubstr("b.yaml is there, and no import made it"));
+  EXPECT_EQ(*ReadFile(folder + "/a.yaml"), "a");  // Nothing was written.
+  EXPECT_EQ(*ReadFile(folder + "/b.yaml"), "theirs");
+  ASSERT_TRUE(WriteOverlay(folder, {{"a.yaml", "A"}, {"b.yaml", "b"}}, true).ok());
+  EXPECT_EQ(*ReadFile(folder + "/b.yaml"), "b");
+}
+
+TEST(OverlayFolder, RefusesAFileThatWasEdited) {
+  const ScratchDirectory scratch;
+  const std::string folder = scratch.File("overlay");
+  ASSERT_TRUE(WriteOverlay(folder, {{"a.yaml", "a"}, {"b.yaml", "b"}}, false).ok());
+  ASSERT_TRUE(WriteFileDurably(folder + "/a.yaml", "edited").ok());
+  // Whether it would be replaced or removed.
+  for (const std::string name : {"a.yaml", "b.yaml"}) {
+    const Status refused = WriteOverlay(folder, {{name, "new"}}, false);
+    EXPECT_EQ(StableCode(refused), "not-ours");
+    EXPECT_THAT(refused.message(), HasSubstr("a.yaml was edited"));
+    EXPECT_THAT(NextStep(refused), HasSubstr("--force"));
+    EXPECT_EQ(*ReadFile(folder + "/a.yaml"), "edited");
+    EXPECT_EQ(*ReadFile(folder + "/b.yaml"), "b");
+  }
+  ASSERT_TRUE(WriteOverlay(folder, {{"b.yaml", "B"}}, true).ok());
+  EXPECT_EQ(*ReadFile(folder + "/a.yaml"), "edited");  // Nothing came in its place.
+  EXPECT_EQ(*ReadFile(folder + "/b.yaml"), "B");
+  ASSERT_TRUE(WriteOverlay(folder, {{"a.yaml", "A"}}, true).ok());
+  EXPECT_EQ(*ReadFile(folder + "/a.yaml"), "A");
+  EXPECT_FALSE(std::filesystem::exists(folder + "/b.yaml"));
+}
+
+// As it stands when an import was killed between two files.
+TEST(OverlayFolder, RepeatsAnImportThatWasCutOff) {
+  const ScratchDirectory scratch;
+  const std::string folder = scratch.File("overlay");
+  const std::map<std::string, std::string> files = {{"a.yaml", "A"}, {"b.yaml", "B"}};
+  ASSERT_TRUE(WriteOverlay(folder, {{"a.yaml", "a"}, {"b.yaml", "b"}}, false).ok());
+  const std::string before = *ReadFile(folder + "/.starling-import");
+  ASSERT_TRUE(WriteOverlay(folder, files, false).ok());
+  const std::string after = *ReadFile(folder + "/.starling-import");
+  ASSERT_TRUE(WriteFileDurably(folder + "/b.yaml", "b").ok());
+  ASSERT_TRUE(WriteFileDurably(folder + "/.starling-import", before + after).ok());
+  ASSERT_TRUE(WriteOverlay(folder, files, false).ok());
+  EXPECT_EQ(*ReadFile(folder + "/b.yaml"), "B");
+  EXPECT_EQ(*ReadFile(folder + "/.starling-import"), after);
+}
+
 // A marker that was written by somebody else names no file outside of the folder.
 TEST(OverlayFolder, RemovesNothingOutside) {
   const ScratchDirectory scratch;
   const std::string folder = scratch.File("overlay");
-  ASSERT_TRUE(WriteFileDurably(scratch.File("out.yaml"), "out").ok());
+  ASSERT_TRUE(WriteFileDurably(scratch.File("out.yaml"), "mine").ok());
   ASSERT_TRUE(MakeDirectories(folder).ok());
-  ASSERT_TRUE(WriteFileDurably(folder + "/.starling-import", "../out.yaml\nnotes.txt\n").ok());
+  ASSERT_TRUE(WriteFileDurably(folder + "/.starling-import",
+                               // The hash of each is right.
+                               StrCat(kHashOfMine, "  ../out.yaml\n", kHashOfMine, "  notes.txt\n"))
+                  .ok());
   ASSERT_TRUE(WriteFileDurably(folder + "/notes.txt", "mine").ok());
   ASSERT_TRUE(WriteOverlay(folder, {{"a.yaml", "a"}}, false).ok());
   EXPECT_TRUE(std::filesystem::exists(scratch.File("out.yaml")));
