@@ -15,6 +15,7 @@ namespace {
 constexpr std::string_view kMarker = ".starling-import";
 constexpr std::size_t kMarkerBytesMax = std::size_t{256} << 10;
 constexpr std::size_t kFileBytesMax = std::size_t{256} << 20;
+constexpr unsigned kMode = 0600;  // There may be Secrets in it.
 constexpr std::size_t kHashDigits = 64;
 constexpr std::string_view kBetween = "  ";  // as sha256sum writes it
 
@@ -43,7 +44,7 @@ Status WriteMarker(const std::string& marker, const Written& written) {
   for (const auto& [name, hashes] : written) {
     for (const std::string& hash : hashes) StrAppend(&text, hash, kBetween, name, "\n");
   }
-  return WriteFileDurably(marker, text);
+  return WriteFileDurably(marker, text, kMode);
 }
 
 Status Refused(const std::string& path, std::string_view what, std::string_view next) {
@@ -94,7 +95,8 @@ Status WriteOverlay(const std::string& folder, const std::map<std::string, std::
   }
   RETURN_IF_ERROR(MakeDirectories(folder));
   RETURN_IF_ERROR(WriteMarker(marker, all));
-  for (const auto& [name, text] : files) RETURN_IF_ERROR(WriteFileDurably(path_of(name), text));
+  for (const auto& [name, text] : files)
+    RETURN_IF_ERROR(WriteFileDurably(path_of(name), text, kMode));
   for (const auto& [name, hashes] : old) {
     // What was edited stays, also by force: nothing comes in its place.
     if (!made.contains(name) && CheckUnedited(path_of(name), name, old).ok())

@@ -1,7 +1,7 @@
 // Writes an overlay into a folder. Only into one that is not there, that is empty, or that an
 // earlier import made and marked: .starling-import lists its files with their SHA-256, and those
 // are replaced as long as nobody edited them. Into another folder, and over other files, only by
-// force. Any thread; not two at once into one
+// force. Files may hold Secrets: only their owner reads them. Any thread; not two at once into one
 // folder.
 #pragma once
 

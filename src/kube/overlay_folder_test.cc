@@ -1,5 +1,7 @@
 #include "kube/overlay_folder.h"
 
+#include <sys/stat.h>
+
 #include <filesystem>
 
 #include "base/fs.h"
@@ -94,6 +96,17 @@ TEST(OverlayFolder, RepeatsAnImportThatWasCutOff) {
   ASSERT_TRUE(WriteOverlay(folder, files, false).ok());
   EXPECT_EQ(*ReadFile(folder + "/b.yaml"), "B");
   EXPECT_EQ(*ReadFile(folder + "/.starling-import"), after);
+}
+
+TEST(OverlayFolder, IsReadByItsOwnerOnly) {
+  const ScratchDirectory scratch;
+  const std::string folder = scratch.File("overlay");
+  ASSERT_TRUE(WriteOverlay(folder, {{"a.yaml", "a"}}, false).ok());
+  for (const char* const name : {"/a.yaml", "/.starling-import"}) {
+    struct stat found = {};
+    ASSERT_EQ(stat((folder + name).c_str(), &found), 0);
+    EXPECT_EQ(found.st_mode & 0777U, 0600U) << name;
+  }
 }
 
 // A marker that was written by somebody else names no file outside of the folder.
