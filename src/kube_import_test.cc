@@ -291,6 +291,53 @@ TEST(KubeImport, PutsASidecarBesideAnyOtherFramework) {
   EXPECT_EQ(RuleOf(import, "spec.containers[0].workingDir"), "command-kept");
 }
 
+// Each name once, in order: of two, Kubernetes takes the last.
+std::vector<std::string> NamesOf(const YAML::Node& container) {
+  std::vector<std::string> out;
+  for (const auto& item : container["env"]) out.push_back(item["name"].as<std::string>());
+  return out;
+}
+
+TEST(KubeImport, LeavesTheProgramItsOwnVariables) {
+  const Import import = PodOf("sl-pyt:0.3.0",
+                              "env: [{name: HOME, value: /h}, {name: PYTHONPATH, value: "
+                              "'/m/lib:/x'}, {name: PYTHONUNBUFFERED, value: '0'}]");
+  const YAML::Node program = ContainerOf(import);
+  EXPECT_EQ(NamesOf(program), (std::vector<std::string>{"HOME", "PYTHONPATH", "PYTHONUNBUFFERED",
+                                                        "STARLING_SOCKET"}));
+  EXPECT_EQ(VariableOf(program, "HOME"), "/h");
+  EXPECT_EQ(VariableOf(program, "PYTHONPATH"), "/opt/starling:/m/lib:/x");
+  EXPECT_EQ(VariableOf(program, "PYTHONUNBUFFERED"), "0");
+  EXPECT_EQ(RuleOf(import, "spec.containers[0].env[1].value"), "env-path");
+  const std::string report = ReportText(import);
+  for (const int i : {0, 2})
+    EXPECT_THAT(report, HasSubstr(StrCat("env[", i,
+                                         "].value: kept: the training program inherits it (the "
+                                         "overlay's own is left out)")));
+  EXPECT_THAT(report, HasSubstr("env[1].value: changed: the client's folder stands before it"));
+}
+
+TEST(KubeImport, JoinsAPythonPathThatComesFromElsewhereOrIsEmpty) {
+  const Import elsewhere = PodOf("sl-pyt",
+                                 "env: [{name: PYTHONPATH, valueFrom: {configMapKeyRef: {name: m, "
+                                 "key: k}}}]");
+  EXPECT_EQ(NamesOf(ContainerOf(elsewhere)),
+            (std::vector<std::string>{"PROGRAM_PYTHONPATH", "PYTHONPATH", "STARLING_SOCKET",
+                                      "PYTHONUNBUFFERED", "HOME"}));
+  EXPECT_EQ(VariableOf(ContainerOf(elsewhere), "PROGRAM_PYTHONPATH"), "from elsewhere");
+  EXPECT_EQ(VariableOf(ContainerOf(elsewhere), "PYTHONPATH"),
+            "/opt/starling:$(PROGRAM_PYTHONPATH)");
+  // A colon at the end would be the working directory.
+  EXPECT_EQ(VariableOf(ContainerOf(PodOf("sl-pyt", "env: [{name: PYTHONPATH, value: ''}]")),
+                       "PYTHONPATH"),
+            "/opt/starling");
+  EXPECT_EQ(VariableOf(ContainerOf(PodOf("sl-tf",
+                                         "env: [{name: MLCMD, value: run a.py}, {name: "
+                                         "PYTHONPATH, value: /m}]")),
+                       "PYTHONPATH"),
+            "/usr/share/starling/python:/m");  // as the image has it
+}
+
 // --- the rules
 
 TEST(KubeImport, HasItsRulesInOrderWithNamesOfTheirOwn) {

@@ -10,6 +10,9 @@
 
 namespace starling::kube {
 
+inline constexpr std::string_view kClientFolder = "/opt/starling";  // sidecar: a volume
+inline constexpr std::string_view kPythonPath = "PYTHONPATH";
+
 struct NodeDraft {
   std::string name;
   bool learning = false;
@@ -39,6 +42,7 @@ struct NodeDraft {
 
   [[nodiscard]] std::string PortName() const { return learning ? "blobs" : "api"; }
   [[nodiscard]] bool HasVariable(std::string_view variable) const;  // in `env`
+  [[nodiscard]] bool ProgramHasVariable(std::string_view variable) const;
 };
 
 // node_settings.cc

@@ -17,7 +17,6 @@ constexpr std::string_view kStateVolume = "/var/lib/starling";
 constexpr std::string_view kState = "/var/lib/starling/state";  // Beside it stands lost+found.
 constexpr std::string_view kIdentity = "/run/starling/identity";
 constexpr std::string_view kSocket = "/run/starling/bridge";
-constexpr std::string_view kClient = "/opt/starling";
 constexpr std::string_view kTag = ":" STARLING_VERSION;
 
 OrderedJson Variable(std::string_view name, std::string_view value) {
@@ -288,10 +287,10 @@ class Builder {
   OrderedJson ClientContainer() const {
     return {{"name", "starling-client"},
             {"image", Image("starling-client")},
-            {"args", OrderedJson::array({std::string(kClient)})},
+            {"args", OrderedJson::array({std::string(kClientFolder)})},
             {"resources", ClientResources()},
             {"securityContext", ContainerSecurity(true)},
-            {"volumeMounts", OrderedJson::array({Mount("starling-client", kClient)})}};
+            {"volumeMounts", OrderedJson::array({Mount("starling-client", kClientFolder)})}};
   }
 
   OrderedJson ProgramContainer() const {
@@ -300,15 +299,18 @@ class Builder {
     if (!node_.program_command.empty()) out["command"] = node_.program_command;
     OrderedJson env = node_.program_env;
     env.push_back(Variable("STARLING_SOCKET", StrCat(kSocket, "/starling.sock")));
-    env.push_back(Variable("PYTHONPATH", kClient));
-    env.push_back(Variable("PYTHONUNBUFFERED", "1"));
-    env.push_back(Variable("HOME", "/tmp"));
+    const auto add = [&](std::string_view name, std::string_view value) {
+      if (!node_.ProgramHasVariable(name)) env.push_back(Variable(name, value));
+    };
+    add(kPythonPath, kClientFolder);  // Theirs holds it already.
+    add("PYTHONUNBUFFERED", "1");
+    add("HOME", "/tmp");
     out["env"] = env;
     if (!node_.env_from.empty()) out["envFrom"] = node_.env_from;
     out["resources"] = WithDevices(ProgramResources());
     out["securityContext"] = ContainerSecurity(false);
     OrderedJson mounts = node_.mounts;
-    mounts.push_back(Mount("starling-client", kClient, true));
+    mounts.push_back(Mount("starling-client", kClientFolder, true));
     mounts.push_back(Mount("starling-socket", kSocket));
     out["volumeMounts"] = mounts;
     return out;

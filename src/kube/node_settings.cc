@@ -22,6 +22,10 @@ constexpr std::string_view kOneDash[] = {"jointoken",  "genjointoken", "serverad
                                          "loglevel",   "config"};
 constexpr std::string_view kProgramDirectories[] = {"DATA_DIR", "MODEL_DIR"};
 constexpr std::string_view kModelDirectory = "/platform/swarmml/model";
+// Where the image sl-keras has the client.
+constexpr std::string_view kClientInImage = "/usr/share/starling/python";
+constexpr std::string_view kTheirPythonPath = "PROGRAM_PYTHONPATH";
+constexpr std::string_view kProgramDefaults[] = {"HOME", "PYTHONUNBUFFERED"};  // ProgramContainer()
 constexpr int kApiPort = 30304;
 constexpr int kBlobPort = 30305;
 
@@ -85,6 +89,25 @@ std::vector<std::string> ProgramCommand(std::string_view command, std::string di
   return words;
 }
 
+bool Has(const OrderedJson& env, std::string_view variable) {
+  return std::any_of(env.begin(), env.end(),
+                     [&](const OrderedJson& item) { return item["name"] == variable; });
+}
+
+// The client's folder before the user's own, or the program would not find the client.
+void JoinPythonPath(const Node& item, NodeDraft* node) {
+  OrderedJson& env = node->sidecar ? node->program_env : node->env;
+  std::string theirs = item.Text("value");
+  if (item.Find("valueFrom") != nullptr) {
+    // Not known here: under a name of its own, which Kubernetes puts into the next.
+    env.push_back(VariableJson(item, kTheirPythonPath));
+    theirs = StrCat("$(", kTheirPythonPath, ")");
+  }
+  const std::string_view ours = node->sidecar ? kClientFolder : kClientInImage;
+  env.push_back({{"name", std::string(kPythonPath)},
+                 {"value", StrCat(ours, theirs.empty() ? "" : ":", theirs)}});
+}
+
 void ReadVariable(const Draft& draft, Node& item, NodeDraft* node) {
   const std::string name = item.Text("name");
   const auto keep = [&](Rule rule, std::string_view as, std::string_view detail) {
@@ -106,8 +129,13 @@ void ReadVariable(const Draft& draft, Node& item, NodeDraft* node) {
     return keep(Rule::kEnvSetting, name, StrCat("the setting ", setting->name));
   if (setting) return keep(Rule::kEnvAccepted, name, setting->meaning);
   if (!node->learning) return Mark(item, Rule::kEnvUnknown);
+  if (name == kPythonPath) {
+    JoinPythonPath(item, node);
+    return Mark(item, Rule::kEnvPath);
+  }
+  const bool instead = node->sidecar && IsIn(kProgramDefaults, name);
   (node->sidecar ? node->program_env : node->env).push_back(VariableJson(item, name));
-  Mark(item, Rule::kEnvProgram);
+  Mark(item, Rule::kEnvProgram, "", instead ? "the overlay's own is left out" : "");
 }
 
 struct Option {
@@ -145,9 +173,10 @@ Rule ArgumentRule(const Option& option, bool legacy_token) {
 
 }  // namespace
 
-bool NodeDraft::HasVariable(std::string_view variable) const {
-  return std::any_of(env.begin(), env.end(),
-                     [&](const OrderedJson& item) { return item["name"] == variable; });
+bool NodeDraft::HasVariable(std::string_view variable) const { return Has(env, variable); }
+
+bool NodeDraft::ProgramHasVariable(std::string_view variable) const {
+  return Has(program_env, variable);
 }
 
 void ReadEnvironment(const Draft& draft, Node& env, NodeDraft* node) {

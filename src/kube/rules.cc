@@ -85,6 +85,8 @@ constexpr RuleText kRules[] = {
      "accepted without effect", ""},
     {Rule::kEnvProgram, "env-program", Action::kKept, "other env of a learning node",
      "the training program inherits it", ""},
+    {Rule::kEnvPath, "env-path", Action::kChanged, "PYTHONPATH of a learning node",
+     "the client's folder stands before it", ""},
     {Rule::kEnvRenamed, "env-renamed", Action::kRenamed,
      "TRUST_DOMAIN, SPIRE_TRUST_DOMAIN, LOG_LEVEL, SPIRE_SERVER_ADDRESS, SENTINEL_IP, SN_IP",
      "starling has the setting under another name", ""},

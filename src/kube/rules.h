@@ -45,6 +45,7 @@ enum class Rule : std::uint8_t {
   kEnvSetting,
   kEnvAccepted,
   kEnvProgram,
+  kEnvPath,
   kEnvRenamed,
   kEnvToken,
   kEnvTokenKept,
