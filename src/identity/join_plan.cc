@@ -94,13 +94,18 @@ Result<JoinStart> DecideJoinStart(const JoinStartFacts& facts) {
                NewTokenStep());
 }
 
-Status DecideRefusedAgent(const RefusedAgentFacts& facts) {
-  if (!facts.file_hash.empty() && facts.file_hash != facts.kept_hash) return absl::OkStatus();
-  return Final(facts.refusal.code(), StableCode(facts.refusal),
-               StrCat(facts.refusal.message(), "; ", facts.path, " holds ",
-                      facts.file_hash.empty() ? "no join token"
-                                              : "the join token that was spent for this agent"),
-               NextStep(facts.refusal));
+Status DecideLostAgent(const LostAgentFacts& facts) {
+  const std::string_view holds =
+      facts.file_hash.empty()               ? "no join token"
+      : facts.file_hash == facts.kept_hash  ? "the join token that was spent for this agent"
+      : facts.file_hash == facts.spent_hash ? "a join token that the server does not take"
+                                            : "";
+  if (holds.empty()) return absl::OkStatus();
+  return Final(facts.loss.code(), StableCode(facts.loss),
+               StrCat(facts.loss.message(), "; ", facts.path, " holds ", holds),
+               facts.waits ? StrCat("put another one there, it is taken by itself; on Kubernetes "
+                                    "starling spire-tokens does that")
+                           : NextStep(facts.loss));
 }
 
 Result<JoinEntry> ChooseEntry(std::vector<JoinEntry> entries, const SvidChoice& choice,

@@ -34,15 +34,17 @@ enum class JoinStart : std::uint8_t { kResume, kAttest };
 // join-state-broken.
 [[nodiscard]] Result<JoinStart> DecideJoinStart(const JoinStartFacts& facts);
 
-// The server refuses the agent (code agent-refused) of a node whose token comes in a file.
-struct RefusedAgentFacts {
-  const Status& refusal;
-  std::string kept_hash;  // of the token that the agent came from
-  std::string path;       // of the file
-  std::string file_hash;  // of the token that the file has now; "": none
+// The agent of a node whose token comes in a file is of no use any more.
+struct LostAgentFacts {
+  const Status& loss;          // agent-refused by the server, or agent-expired
+  std::string kept_hash;       // of the token that the agent came from
+  std::string spent_hash;      // of the one that the server did not take instead; "": none
+  std::string path = {};       // of the file
+  std::string file_hash = {};  // of the token that the file has now; "": none
+  bool waits = false;          // the node goes on without an agent until there is another token
 };
-// OK: the file's token attests anew. Else the refusal, which then ends the node.
-[[nodiscard]] Status DecideRefusedAgent(const RefusedAgentFacts& facts);
+// OK: the file's token attests anew. Else the loss, with what the file holds.
+[[nodiscard]] Status DecideLostAgent(const LostAgentFacts& facts);
 
 struct JoinEntry {
   std::string id;

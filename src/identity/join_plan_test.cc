@@ -77,25 +77,29 @@ TEST(JoinPlan, ATokenInAFileIsKeptForAStateThatIsOfNoUse) {
   }
 }
 
-TEST(JoinPlan, ARefusedAgentIsReplacedByAnotherTokenInTheFileOnly) {
+TEST(JoinPlan, ALostAgentIsReplacedByAnotherTokenInTheFileOnly) {
   const Status refusal = WithNext(
       WithCode(absl::PermissionDeniedError("it refuses this node"), "agent-refused"), "a token");
-  const auto decided = [&](const std::string& token) {
-    return DecideRefusedAgent({.refusal = refusal,
-                               .kept_hash = TokenHash("old"),
-                               .path = "/t/token",
-                               .file_hash = TokenHash(token)});
+  const auto decided = [&](const std::string& token, bool waits = false) {
+    return DecideLostAgent({.loss = refusal,
+                            .kept_hash = TokenHash("old"),
+                            .spent_hash = TokenHash("spent"),
+                            .path = "/t/token",
+                            .file_hash = TokenHash(token),
+                            .waits = waits});
   };
   EXPECT_TRUE(decided("new").ok());
-  for (const std::string token : {"", "old"}) {
+  for (const std::string token : {"", "old", "spent"}) {
     const Status end = decided(token);
     EXPECT_TRUE(IsFinalJoinError(end));
     EXPECT_EQ(StableCode(end), "agent-refused");
     EXPECT_EQ(NextStep(end), "a token");
     EXPECT_THAT(std::string(end.message()),
                 AllOf(HasSubstr("it refuses this node"), HasSubstr("/t/token")));
+    EXPECT_THAT(NextStep(decided(token, true)), HasSubstr("put another one there"));
   }
   EXPECT_NE(decided("").message(), decided("old").message());
+  EXPECT_NE(decided("spent").message(), decided("old").message());
 }
 
 TEST(JoinPlan, WithoutAWayOnEveryStartSaysThatATokenIsWanted) {

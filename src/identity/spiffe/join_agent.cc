@@ -21,6 +21,13 @@ Status Vouched(const std::vector<std::shared_ptr<X509>>& certificates,
   return VerifyOwnChain(certificates, trusting, now);
 }
 
+bool OnlyTaintedVouch(const std::vector<std::shared_ptr<X509>>& chain,
+                      const std::string& trust_domain, const SpireBundle& bundle, UtcTime now) {
+  if (bundle.untainted == bundle.roots || bundle.untainted.empty()) return false;
+  const auto roots = ParseCertificatesDer(bundle.untainted, kRootsMax);
+  return roots.ok() && !Vouched(chain, trust_domain, Bundle{*roots}, now).ok();
+}
+
 Result<std::shared_ptr<const Svid>> ReadAgent(const std::string& chain_der, const NewKey& key,
                                               const std::string& trust_domain) {
   ASSIGN_OR_RETURN(std::vector<std::shared_ptr<X509>> certificates,

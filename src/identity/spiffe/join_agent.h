@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "identity/join_state.h"
+#include "identity/spiffe/spire_client.h"
 #include "identity/svid.h"
 #include "openssl/evp.h"
 
@@ -23,6 +24,11 @@ struct NewKey {
 // Whether a peer with this bundle would believe the chain. Errors: those of VerifyOwnChain().
 [[nodiscard]] Status Vouched(const std::vector<std::shared_ptr<X509>>& certificates,
                              const std::string& trust_domain, const Bundle& bundle, UtcTime now);
+
+// Whether the bundle has CAs that are not tainted, and none of them has to do with the chain.
+[[nodiscard]] bool OnlyTaintedVouch(const std::vector<std::shared_ptr<X509>>& chain,
+                                    const std::string& trust_domain, const SpireBundle& bundle,
+                                    UtcTime now);
 
 // The agent of a chain in DER, as the server issued it for the key.
 [[nodiscard]] Result<std::shared_ptr<const Svid>> ReadAgent(const std::string& chain_der,

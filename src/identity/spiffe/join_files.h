@@ -6,7 +6,10 @@
 #include <stop_token>
 #include <string>
 
+#include "base/clock.h"
 #include "base/result.h"
+#include "identity/join_plan.h"
+#include "identity/path_watch.h"
 
 namespace starling {
 
@@ -20,6 +23,14 @@ struct JoinFiles {
 // when something changes on the way to the files (PathWatch), else every 5 s. Cancelled on `stop`.
 [[nodiscard]] Result<std::string> AwaitJoinToken(const JoinFiles& files,
                                                  const std::function<void(const Status&)>& waits,
-                                                 const std::stop_token& stop);
+                                                 const Clock& clock, const std::stop_token& stop);
+
+// A token in the file that may make another agent: neither the lost agent's nor the spent one.
+// Else the loss, which names the file. `facts` has all but what the file tells.
+[[nodiscard]] Result<std::string> ReadOtherToken(const std::string& path, LostAgentFacts facts);
+
+// Until a watched path may lead to other bytes than when it was added, for `limit`, or until
+// `stop`.
+void AwaitChange(PathWatch& watch, Duration limit, const Clock& clock, const std::stop_token& stop);
 
 }  // namespace starling

@@ -129,6 +129,70 @@ TEST_F(JoinRefillTest, ASpentTokenInTheFileEndsItAndTheOldStateStays) {
   EXPECT_EQ(KeptFrom(), TokenHash(kToken));
 }
 
+TEST_F(JoinRefillTest, ANodeThatRunsWaitsForAnotherToken) {
+  World([](FakeSpireWorld& world) { world.svid_life = seconds(8); });
+  StartAndAwait(InFile(kToken));
+  Evict();
+  ASSERT_TRUE(CodeComes("agent-refused"));
+  EXPECT_THAT(std::string(Trouble().message()), HasSubstr(token_file_));
+  EXPECT_THAT(NextStep(Trouble()), HasSubstr("put another one there"));
+  Fill(kNext);
+  ASSERT_TRUE(Comes([&] { return KeptFrom() == TokenHash(kNext); }));
+  EXPECT_TRUE(Comes([&] { return Trouble().ok(); })) << Trouble();
+  EXPECT_EQ(Attestations(), 2);
+}
+
+TEST_F(JoinRefillTest, ANodeThatRunsTriesASpentTokenOnceAndWaitsForAnother) {
+  const std::string last = "1c44-last-token-of-this-test";
+  World([&](FakeSpireWorld& world) {
+    world.svid_life = seconds(8);
+    world.tokens = {kToken, last};
+  });
+  StartAndAwait(InFile(kToken));
+  Fill(kNext);
+  Evict();
+  ASSERT_TRUE(Comes([&] {
+    return Trouble().message().find("token that the server does not take") !=
+           absl::string_view::npos;
+  })) << Trouble();
+  EXPECT_EQ(KeptFrom(), TokenHash(kToken));
+  const auto looks = [&] { return World([](FakeSpireWorld& world) { return world.looks; }); };
+  ASSERT_TRUE(Comes([&, until = looks() + 2] { return looks() >= until; }));
+  EXPECT_EQ(Attestations(), 2);
+  Fill(last);
+  ASSERT_TRUE(Comes([&] { return KeptFrom() == TokenHash(last); }));
+  EXPECT_TRUE(Comes([&] { return Trouble().ok(); })) << Trouble();
+  EXPECT_EQ(Attestations(), 3);
+}
+
+TEST_F(JoinRefillTest, ANodeWhoseAgentRanOutTakesAnotherToken) {
+  World([](FakeSpireWorld& world) {
+    world.agent_life = minutes(30);
+    world.svid_life = seconds(6);
+  });
+  StartAndAwait(InFile(kToken));
+  World([](FakeSpireWorld& world) { world.agent_life = world.svid_life = minutes(120); });
+  clock_.Shift(minutes(40));  // The server's own certificate is good for an hour.
+  ASSERT_TRUE(CodeComes("agent-expired"));
+  EXPECT_THAT(std::string(Trouble().message()), HasSubstr(token_file_));
+  Fill(kNext);
+  ASSERT_TRUE(Comes([&] { return KeptFrom() == TokenHash(kNext); })) << Trouble();
+  EXPECT_TRUE(Comes([&] { return Trouble().ok(); })) << Trouble();
+}
+
+TEST_F(JoinRefillTest, AClockThatIsWrongForAMomentSpendsNoToken) {
+  World([](FakeSpireWorld& world) { world.svid_life = seconds(6); });
+  StartAndAwait(InFile(kToken));
+  Fill(kNext);
+  clock_.Shift(minutes(300));
+  ASSERT_TRUE(CodeComes("agent-expired"));
+  EXPECT_THAT(NextStep(Trouble()), HasSubstr("once the SPIRE server answers"));
+  clock_.Shift(seconds(0));
+  EXPECT_TRUE(Comes([&] { return Trouble().ok(); })) << Trouble();
+  EXPECT_EQ(Attestations(), 1);
+  EXPECT_EQ(KeptFrom(), TokenHash(kToken));
+}
+
 TEST_F(JoinRefillTest, ARefusingServerIsBelievedWithoutItsFile) {
   StartAndAwait(InFile(kToken));
   source_.reset();

@@ -3,21 +3,21 @@
 #include <algorithm>
 #include <condition_variable>
 #include <exception>
-#include <map>
 #include <mutex>
 #include <optional>
 #include <thread>
 #include <utility>
 
 #include "base/bytes.h"
-#include "base/mailbox.h"
 #include "base/secrets.h"
 #include "base/text.h"
 #include "identity/certificate.h"
 #include "identity/certificate_request.h"
 #include "identity/join_plan.h"
 #include "identity/join_state.h"
+#include "identity/path_watch.h"
 #include "identity/spiffe/join_agent.h"
+#include "identity/spiffe/join_federated.h"
 #include "identity/spiffe/join_files.h"
 #include "identity/spiffe/join_start.h"
 #include "identity/spiffe/spire_client.h"
@@ -41,8 +41,11 @@ class JoinSource final : public LiveSource {
   void AwaitToken(const std::stop_token& stop);
   [[nodiscard]] Status Step(const std::stop_token& stop);
   [[nodiscard]] Status Attest(const std::stop_token& stop);
-  [[nodiscard]] Result<Bundle> BundleToAttestBy() const;
-  [[nodiscard]] Status TakeTokenOfFile(const Status& refusal);
+  [[nodiscard]] bool WantsOtherToken(const Status& status) const;
+  [[nodiscard]] Status TakeTokenOfFile(const Status& loss, const std::stop_token& stop);
+  [[nodiscard]] Status ConfirmTime(const Status& expired, const std::stop_token& stop) const;
+  void LeaveToken(const Status& refusal);
+  [[nodiscard]] bool has_served() const { return Report().rotations > 0; }  // had a certificate
   [[nodiscard]] Status Prove(const std::stop_token& stop);
   [[nodiscard]] Status Work(const std::stop_token& stop, UtcTime now);
   [[nodiscard]] Status TakeBundleOfFile(const std::stop_token& stop, const Status& disbelief);
@@ -51,15 +54,12 @@ class JoinSource final : public LiveSource {
   [[nodiscard]] Status Choose(SpireClient& client);
   [[nodiscard]] Status IssueSvid(SpireClient& client);
   [[nodiscard]] Result<WorkloadState> ReadAll(SpireClient& client);
-  [[nodiscard]] Status ReadFederated(SpireClient& client, WorkloadState& raw);
   [[nodiscard]] SpireConnection Connection() const;
   [[nodiscard]] Duration Pause(const Status& status, int failures) const;
   void Adopt(JoinState state);
   void SaveBundle(const std::string& roots_der);
   void Save();
   void ForgetEntry();
-  [[nodiscard]] bool OnlyTaintedVouch(const std::vector<std::shared_ptr<X509>>& chain,
-                                      UtcTime now) const;
 
   const JoinOptions options_;
   const std::string path_;  // of the state file
@@ -71,7 +71,12 @@ class JoinSource final : public LiveSource {
     Bundle trusted;  // by which the server was believed; empty: by nothing
   };
   std::optional<Attested> attested_;  // what the token gave, while it is not in `state_`
-  Bundle refuser_;  // of a server that refused the agent, whose file has another token
+  struct Lost {
+    JoinState state;
+    bool proven;
+  };
+  std::optional<Lost> lost_;  // the agent before, while `token_` is to make another one
+  std::string spent_hash_;    // of a token in the file that did not
   std::optional<JoinState> state_;
   bool proven_ = false;  // the agent is checked, and the bundle is the server's
   UtcTime settled_;      // a new agent's entries are there
@@ -80,10 +85,9 @@ class JoinSource final : public LiveSource {
   SpireBundle newest_;
   std::string roots_;  // those that the state file holds, in DER
   JoinTimes times_;
-  Status unsaved_;                                // why the state file does not hold `state_`
-  std::map<std::string, std::string> federated_;  // bundles in DER by trust domain, as read last
-  std::map<std::string, std::string> federated_troubles_;  // by trust domain: said once
-  std::string left_out_;                                   // the same of the newest state
+  Status unsaved_;  // why the state file does not hold `state_`
+  FederatedBundles federated_;
+  std::string left_out_;  // the same of the newest state
   std::mutex mutex_;
   std::condition_variable_any pause_;
   std::jthread thread_;  // last: it ends before what it uses
@@ -139,7 +143,7 @@ void JoinSource::AwaitToken(const std::stop_token& stop) {
   const JoinFiles files{options_.token_file,
                         options_.insecure_bootstrap ? "" : options_.bundle_file};
   Result<std::string> token = AwaitJoinToken(
-      files, [this](const Status& status) { SetTrouble(status); }, stop);
+      files, [this](const Status& status) { SetTrouble(status); }, clock(), stop);
   if (!token.ok()) return;  // stopped
   token_ = *std::move(token);
   secrets_.push_back(token_);
@@ -151,18 +155,37 @@ void JoinSource::StepForever(const std::stop_token& stop) {
   for (int failures = 0; !stop.stop_requested();) {
     Status status = Redacted(Step(stop), secrets_);
     if (stop.stop_requested()) return;
-    if (state_ && StableCode(status) == "agent-refused" && !options_.token_file.empty()) {
-      status = TakeTokenOfFile(status);
+    std::optional<PathWatch> watch;
+    if (WantsOtherToken(status)) {
+      if (lost_) {
+        LeaveToken(status);
+        continue;
+      }
+      watch.emplace().AddFile(options_.token_file);  // before it is read
+      status = Redacted(TakeTokenOfFile(status, stop), secrets_);
       if (status.ok()) continue;
     }
-    if (IsFinalJoinError(status)) return Fail(status);
+    // Nobody looks whether the source of a node that runs has ended, and starts the node again.
+    if (IsFinalJoinError(status) && !(watch && has_served())) return Fail(status);
     const bool settling = StableCode(status) == "no-matching-entry" && clock().UtcNow() < settled_;
     if (!status.ok() && !settling) SetTrouble(status);
     const Duration pause = Pause(status, failures);
     failures = status.ok() || settling ? 0 : failures + 1;
+    if (watch) {
+      AwaitChange(*watch, pause, clock(), stop);
+      continue;
+    }
     std::unique_lock lock(mutex_);
     pause_.wait_for(lock, stop, pause, [] { return false; });
   }
+}
+
+// Either the agent is of no use, or a token that was to make another one.
+bool JoinSource::WantsOtherToken(const Status& status) const {
+  if (options_.token_file.empty()) return false;
+  const std::string code = StableCode(status);
+  if (state_) return code == "agent-refused" || code == "agent-expired";
+  return lost_ && has_served() && (code == "join-token-spent" || code == "attestation-refused");
 }
 
 Duration JoinSource::Pause(const Status& status, int failures) const {
@@ -236,42 +259,58 @@ SpireConnection JoinSource::Connection() const {
 }
 
 // The old agent stays in the state file until the new one is there.
-Status JoinSource::TakeTokenOfFile(const Status& refusal) {
-  Result<std::string> token = ReadSecretFile(options_.token_file, "join token");
-  if (!token.ok() && !absl::IsNotFound(token.status()) && StableCode(token.status()) != "no-secret")
-    return WithNext(refusal, StrCat(NextStep(refusal), "; ", token.status().message()));
-  RETURN_IF_ERROR(DecideRefusedAgent({.refusal = refusal,
-                                      .kept_hash = state_->token_hash,
-                                      .path = options_.token_file,
-                                      .file_hash = token.ok() ? TokenHash(*token) : ""}));
+Status JoinSource::TakeTokenOfFile(const Status& loss, const std::stop_token& stop) {
+  ASSIGN_OR_RETURN(std::string token,
+                   ReadOtherToken(options_.token_file, {.loss = loss,
+                                                        .kept_hash = state_->token_hash,
+                                                        .spent_hash = spent_hash_,
+                                                        .waits = has_served()}));
+  if (StableCode(loss) == "agent-expired") RETURN_IF_ERROR(ConfirmTime(loss, stop));
   // Found out before the token is spent, as at the start.
   RETURN_IF_ERROR(PrepareStateDirectory(options_.state_dir, kStateBytes));
   log().Warning("identity: {}; the join token in {} makes another agent",
-                std::string(refusal.message()), options_.token_file);
-  token_ = *std::move(token);
+                std::string(loss.message()), options_.token_file);
+  token_ = std::move(token);
   secrets_.push_back(token_);
-  refuser_ = std::move(state_->bundle);
+  lost_ = Lost{*std::move(state_), proven_};
   state_.reset();
   entry_.reset();
   proven_ = false;
   return absl::OkStatus();
 }
 
-// Read again each time: the file may be what is wrong. A server that refused the agent was believed
-// by what it had said itself, so that no file is needed, and no insecurity.
-Result<Bundle> JoinSource::BundleToAttestBy() const {
-  if (options_.insecure_bootstrap || (options_.bundle_file.empty() && !refuser_.roots.empty()))
-    return refuser_;
-  Result<Bundle> given = ReadBundleFile(options_.bundle_file);
-  if (!given.ok()) return refuser_.roots.empty() ? std::move(given) : refuser_;
-  given->roots.insert(given->roots.end(), refuser_.roots.begin(), refuser_.roots.end());
-  return given;
+// A wall clock that is wrong for a moment is not to cost a token: it finds the server's certificate
+// no better than the agent's.
+Status JoinSource::ConfirmTime(const Status& expired, const std::stop_token& stop) const {
+  SpireConnection connection = Connection();
+  connection.agent = nullptr;
+  ASSIGN_OR_RETURN(connection.trusted, BundleToAttestBy(options_, state_->bundle));
+  ASSIGN_OR_RETURN(const std::unique_ptr<SpireClient> client,
+                   SpireClient::Make(std::move(connection), stop));
+  const Status asked = client->OwnBundle().status();
+  if (asked.ok()) return asked;
+  return WithNext(expired, StrCat("the join token in ", options_.token_file,
+                                  " is taken once the SPIRE server answers as one (",
+                                  StableCode(asked), "); are the clocks right?"));
+}
+
+// The next look at the file is for another one. The old agent may be known again meanwhile, as in a
+// server whose database was restored.
+void JoinSource::LeaveToken(const Status& refusal) {
+  log().Warning("identity: {}; another join token is waited for", std::string(refusal.message()));
+  spent_hash_ = TokenHash(token_);
+  OPENSSL_cleanse(token_.data(), token_.size());
+  token_.clear();
+  state_ = std::move(lost_->state);
+  proven_ = lost_->proven;
+  lost_.reset();
 }
 
 Status JoinSource::Attest(const std::stop_token& stop) {
   if (!attested_) {
     SpireConnection connection = Connection();
-    ASSIGN_OR_RETURN(connection.trusted, BundleToAttestBy());
+    ASSIGN_OR_RETURN(connection.trusted,
+                     BundleToAttestBy(options_, lost_ ? lost_->state.bundle : Bundle{}));
     connection.insecure = connection.trusted.roots.empty() && options_.insecure_bootstrap;
     Bundle trusted = connection.trusted;
     ASSIGN_OR_RETURN(const std::unique_ptr<SpireClient> client,
@@ -289,6 +328,7 @@ Status JoinSource::Attest(const std::stop_token& stop) {
   Adopt(std::move(state));
   Save();
   attested_.reset();
+  lost_.reset();
   OPENSSL_cleanse(token_.data(), token_.size());
   token_.clear();
   return absl::OkStatus();
@@ -368,36 +408,8 @@ Result<WorkloadState> JoinSource::ReadAll(SpireClient& client) {
   // After the certificate, so that its CA is in it even if it is a new one.
   ASSIGN_OR_RETURN(newest_, client.OwnBundle());
   raw.svids[0].bundle = newest_.roots;
-  RETURN_IF_ERROR(ReadFederated(client, raw));
+  ASSIGN_OR_RETURN(raw.federated, federated_.Read(client, entry_->federates_with, secrets_, log()));
   return raw;
-}
-
-// A bundle that cannot be had hurts nothing else: the one that is held stays.
-Status JoinSource::ReadFederated(SpireClient& client, WorkloadState& raw) {
-  Status away;  // not waited for once for each bundle
-  for (const std::string& domain : entry_->federates_with) {
-    Result<SpireBundle> bundle = away.ok() ? client.FederatedBundle(domain) : away;
-    if (bundle.ok()) {
-      federated_troubles_.erase(domain);
-      raw.federated[domain] = std::move(bundle->roots);
-      continue;
-    }
-    if (absl::IsCancelled(bundle.status())) return bundle.status();
-    const bool none = absl::IsNotFound(bundle.status());
-    if (StableCode(bundle.status()) == "spire-server-unreachable") away = bundle.status();
-    std::string trouble =
-        none ? StrCat("the SPIRE server has no bundle of ", Printable(domain),
-                      ", which the entry names")
-             : StrCat("the bundle of ", Printable(domain),
-                      " cannot be read, what is held of it stays: ", bundle.status().message());
-    const auto held = federated_.find(domain);
-    if (!none && held != federated_.end()) raw.federated[domain] = held->second;
-    std::string& said = federated_troubles_[domain];
-    if (said != trouble) log().Warning("identity: {}", Redacted(trouble, secrets_));
-    said = std::move(trouble);
-  }
-  federated_ = raw.federated;
-  return absl::OkStatus();
 }
 
 Status JoinSource::Look(const std::stop_token& stop, bool agent_is_new) {
@@ -428,16 +440,11 @@ Status JoinSource::Look(const std::stop_token& stop, bool agent_is_new) {
   times_.looked = now;
   Publish(identity.state, unsaved_);
   // A tainted CA's certificates are replaced at the next look, which then is at once.
-  if (!renew && OnlyTaintedVouch(identity.state->svid->chain, now)) times_.svid = {now, now};
-  if (!agent_is_new && OnlyTaintedVouch(state_->agent->chain, now)) times_.agent = {now, now};
+  if (!renew && OnlyTaintedVouch(identity.state->svid->chain, options_.trust_domain, newest_, now))
+    times_.svid = {now, now};
+  if (!agent_is_new && OnlyTaintedVouch(state_->agent->chain, options_.trust_domain, newest_, now))
+    times_.agent = {now, now};
   return unsaved_;
-}
-
-bool JoinSource::OnlyTaintedVouch(const std::vector<std::shared_ptr<X509>>& chain,
-                                  UtcTime now) const {
-  if (newest_.untainted == newest_.roots || newest_.untainted.empty()) return false;
-  const auto roots = ParseCertificatesDer(newest_.untainted, kRootsMax);
-  return roots.ok() && !Vouched(chain, options_.trust_domain, Bundle{*roots}, now).ok();
 }
 
 void JoinSource::SaveBundle(const std::string& roots_der) {

@@ -37,15 +37,16 @@ struct JoinOptions {
 //
 // An agent in the state directory is used while it is valid and the token that is given is none or
 // the one it came from; another token attests a new agent, and the old one is kept until that has
-// worked. A token in a file is for later: it is not used while the agent is valid, and when the
-// server refuses that, the file is read again and another token in it attests a new agent. The
-// certificate and the agent are renewed when half of what was left of them is over; entries and
-// bundles are read at least each minute and each quarter of the certificate's life. An entry that
-// is gone withdraws the certificate. A server that does not answer is a trouble, and tried again;
-// so is an agent that ran out meanwhile, since only the wall clock says so. A spent token, and a
-// refused agent without another token in the file, end the source (LiveSource::Fail): the
-// certificate that is held stays until its end. Only one process at a time may use a state
-// directory. `clock` must outlive the source; the pauses are real time.
+// worked. A token in a file is for later: it is not used while the agent is valid. When the
+// server refuses that, or it ran out, the file is read again and another token in it attests a
+// new agent; once there was an identity such a token is waited for. The certificate and the
+// agent are renewed when half of what was left of them is over; entries and bundles are read at
+// least each minute and each quarter of the certificate's life. An entry that is gone withdraws
+// the certificate. A server that does not answer is a trouble, and tried again; so is an agent
+// that ran out meanwhile, since only the wall clock says so. Otherwise a spent token and a
+// refused agent end the source (LiveSource::Fail): the certificate that is held stays until its
+// end. Only one process at a time may use a state directory. `clock` must outlive the source;
+// the pauses are real time.
 [[nodiscard]] Result<std::unique_ptr<LiveSource>> StartJoinSource(JoinOptions options,
                                                                   const Clock& clock, Log log);
 

@@ -32,6 +32,15 @@ Result<Bundle> ReadBundleFile(const std::string& path) {
   return Bundle{*std::move(roots)};
 }
 
+Result<Bundle> BundleToAttestBy(const JoinOptions& options, const Bundle& known) {
+  if (options.insecure_bootstrap || (options.bundle_file.empty() && !known.roots.empty()))
+    return known;
+  Result<Bundle> given = ReadBundleFile(options.bundle_file);
+  if (!given.ok()) return known.roots.empty() ? std::move(given) : known;
+  given->roots.insert(given->roots.end(), known.roots.begin(), known.roots.end());
+  return given;
+}
+
 Status CheckJoinOptions(const JoinOptions& options) {
   if (options.server_host.empty() || options.server_port == 0) {
     return WithNext(absl::InvalidArgumentError("the address of the SPIRE server is missing"),

@@ -21,5 +21,9 @@ namespace starling {
 [[nodiscard]] Status CheckBootstrap(const JoinOptions& options, const Log& log);
 // PEM, or the SPIFFE bundle format (JSON).
 [[nodiscard]] Result<Bundle> ReadBundleFile(const std::string& path);
+// By what a server is believed that gets a token: the file, read again each time, since it may be
+// what is wrong, and `known`. A server that this node had an agent of was believed by what it had
+// said itself, so that no file is needed then, and no insecurity.
+[[nodiscard]] Result<Bundle> BundleToAttestBy(const JoinOptions& options, const Bundle& known);
 
 }  // namespace starling
