@@ -182,29 +182,60 @@ Status CheckText(const std::string& file, const std::string& text, const Manifes
   return absl::OkStatus();
 }
 
-bool IsOctal(std::string_view text) {
-  return text.size() > 1 && text[0] == '0' &&
-         std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '7'; });
+// What kubectl (sigs.k8s.io/yaml) takes for a truth: YAML 1.1's words, in three spellings each.
+std::optional<bool> Truth(std::string_view text) {
+  static const std::map<std::string_view, bool> kWords = {
+      {"true", true}, {"True", true},   {"TRUE", true},   {"yes", true},    {"Yes", true},
+      {"YES", true},  {"on", true},     {"On", true},     {"ON", true},     {"y", true},
+      {"Y", true},    {"false", false}, {"False", false}, {"FALSE", false}, {"no", false},
+      {"No", false},  {"NO", false},    {"off", false},   {"Off", false},   {"OFF", false},
+      {"n", false},   {"N", false}};
+  const auto found = kWords.find(text);
+  return found == kWords.end() ? std::nullopt : std::optional(found->second);
 }
 
-std::optional<std::int64_t> Number(std::string_view text, int base) {
+bool IsNull(std::string_view text) {
+  return text.empty() || text == "~" || text == "null" || text == "Null" || text == "NULL";
+}
+
+std::optional<std::int64_t> Number(std::string_view digits, int base) {
   std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
-  if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  const char* const end = digits.data() + digits.size();
+  const auto [stop, error] = std::from_chars(digits.data(), end, value, base);
+  if (digits.empty() || digits[0] == '-' || error != std::errc() || stop != end)
+    return std::nullopt;
   return value;
+}
+
+// As kubectl reads it: 0644, 0o644, 0x1a4 and 0b11 beside 420, with underscores between digits.
+std::optional<std::int64_t> Integer(std::string_view text) {
+  if (text.empty() || text[0] == '_') return std::nullopt;
+  std::string digits(text);
+  std::erase(digits, '_');
+  const bool negative = digits[0] == '-';
+  if (negative || digits[0] == '+') digits.erase(0, 1);
+  std::optional<std::int64_t> value;
+  if (digits.size() > 1 && digits[0] == '0') {
+    static const std::map<char, int> kBases = {{'b', 2}, {'B', 2},  {'o', 8},
+                                               {'O', 8}, {'x', 16}, {'X', 16}};
+    const auto base = kBases.find(digits[1]);
+    if (base != kBases.end()) {
+      value = Number(std::string_view(digits).substr(2), base->second);
+    } else {
+      value = Number(digits, 8);
+      if (!value) value = Number(digits, 10);  // 08
+    }
+  } else {
+    value = Number(digits, 10);
+  }
+  return value && negative ? std::optional(-*value) : value;
 }
 
 OrderedJson ScalarJson(const Node& node) {
   if (!node.plain) return node.text;
-  if (node.text.empty() || node.text == "~" || node.text == "null") return nullptr;
-  if (node.text == "true") return true;
-  if (node.text == "false") return false;
-  if (IsOctal(node.text)) {
-    if (const auto octal = Number(node.text, 8)) return *octal;
-  }
-  if (node.text[0] != '0' || node.text.size() == 1) {
-    if (const auto number = Number(node.text, 10)) return *number;
-  }
+  if (IsNull(node.text)) return nullptr;
+  if (const auto truth = Truth(node.text)) return *truth;
+  if (const auto number = Integer(node.text)) return *number;
   return node.text;  // A quantity such as 0.5 is as good as a string.
 }
 

@@ -69,7 +69,8 @@ struct Member {
                                                        const ManifestLimits& limits = {});
 [[nodiscard]] Status ManifestError(std::string_view file, const Node& at, std::string_view what);
 
-// The value as kubectl reads it: plain scalars by YAML 1.2's rules and 1.1's octal numbers.
+// The value as kubectl reads it: plain scalars by YAML 1.1's rules (yes and 0644) and 1.2's 0o644,
+// but for fractions, which stay text.
 [[nodiscard]] OrderedJson ToJson(const Node& node);
 
 // Gives every leaf at and below `node` that has no verdict yet this one.

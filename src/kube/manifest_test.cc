@@ -34,8 +34,22 @@ TEST(Manifest, KeepsOrderAndPlaces) {
 }
 
 TEST(Manifest, ReadsScalarsAsKubectlDoes) {
-  EXPECT_EQ(JsonOf("[1, '1', true, \"true\", 0644, 1.5, ~, -3, 08, yes, 0, 007]").dump(),
-            R"([1,"1",true,"true",420,"1.5",null,-3,"08","yes",0,7])");
+  EXPECT_EQ(JsonOf("[1, '1', true, \"true\", 0644, 1.5, ~, -3, 08, 'yes', 0, 007, 1:30]").dump(),
+            R"([1,"1",true,"true",420,"1.5",null,-3,8,"yes",0,7,"1:30"])");
+  EXPECT_EQ(
+      JsonOf("[0o17, 0x10, -0x1, 0b11, 1_000, +1, -0, _1, 0o8, 0x, 0x-1, --1, +, -, 1e3x]").dump(),
+      R"([15,16,-1,3,1000,1,0,"_1","0o8","0x","0x-1","--1","+","-","1e3x"])");
+}
+
+// What kubectl 1.37 was seen to send for each of them.
+TEST(Manifest, ReadsTruthsAndNullAsKubectlDoes) {
+  EXPECT_EQ(JsonOf("[True, TRUE, true, yes, Yes, YES, on, On, ON, y, Y]"),
+            OrderedJson(std::vector<bool>(11, true)));
+  EXPECT_EQ(JsonOf("[False, FALSE, false, no, No, NO, off, Off, OFF, n, N]"),
+            OrderedJson(std::vector<bool>(11, false)));
+  EXPECT_EQ(JsonOf("[~, null, Null, NULL]").dump(), "[null,null,null,null]");
+  EXPECT_EQ(JsonOf("[tRue, yEs, nULL, oN, 'True', \"no\", 'Null', yes.]").dump(),
+            R"(["tRue","yEs","nULL","oN","True","no","Null","yes."])");
 }
 
 TEST(Manifest, LeavesOutEmptyDocuments) {
@@ -96,7 +110,8 @@ TEST(Manifest, MarksEachLeafOnce) {
 // What is written reads back as the same, by our reader and by yaml-cpp's own.
 TEST(YamlText, ReadsBackAsWhatItWas) {
   const OrderedJson value = {
-      {"words", {"yes", "No", "null", "~", "1", "1.5", "0x1f", "", " a ", "a: b", "- a", "#", "é"}},
+      {"words", {"yes", "No", "TRUE", "Null", "off", "Y",   "0b1",  "+1",  "1_0", "null",
+                 "~",   "1",  "1.5",  "0x1f", "",    " a ", "a: b", "- a", "#",   "é"}},
       {"lines", "first\n  second\n\nthird\n"},
       {"tail", "a\n\n"},
       {"tabs", "a\n\tb\n"},
