@@ -25,9 +25,9 @@ TEST(OverlayFolder, ReplacesOnlyWhatAnImportMade) {
   ASSERT_TRUE(WriteOverlay(folder, {{"a.yaml", "a"}, {"b.yaml", "b"}}, false).ok());
   ASSERT_TRUE(WriteFileDurably(folder + "/own.yaml", "own").ok());
   ASSERT_TRUE(WriteOverlay(folder, {{"a.yaml", "A"}}, false).ok());
-  EXPECT_EQ(*ReadFile(folder + "/a.yaml"), "A");
+  EXPECT_EQ(ReadFile(folder + "/a.yaml").value_or("missing"), "A");
   EXPECT_FALSE(std::filesystem::exists(folder + "/b.yaml"));
-  EXPECT_EQ(*ReadFile(folder + "/own.yaml"), "own");
+  EXPECT_EQ(ReadFile(folder + "/own.yaml").value_or("missing"), "own");
 }
 
 TEST(OverlayFolder, WritesIntoAnothersOnlyByForce) {
@@ -41,9 +41,9 @@ TEST(OverlayFolder, WritesIntoAnothersOnlyByForce) {
   ASSERT_TRUE(WriteFileDurably(others + "/a.yaml", "theirs").ok());
   const Status refused = WriteOverlay(others, {{"a.yaml", "a"}}, false);
   EXPECT_EQ(refused.code(), absl::StatusCode::kAlreadyExists);
-  EXPECT_EQ(*ReadFile(others + "/a.yaml"), "theirs");
+  EXPECT_EQ(ReadFile(others + "/a.yaml").value_or("missing"), "theirs");
   ASSERT_TRUE(WriteOverlay(others, {{"a.yaml", "a"}}, true).ok());
-  EXPECT_EQ(*ReadFile(others + "/a.yaml"), "a");
+  EXPECT_EQ(ReadFile(others + "/a.yaml").value_or("missing"), "a");
 }
 
 TEST(OverlayFolder, RefusesAFileThatNoImportMade) {
@@ -54,10 +54,10 @@ TEST(OverlayFolder, RefusesAFileThatNoImportMade) {
   const Status refused = WriteOverlay(folder, {{"a.yaml", "A"}, {"b.yaml", "b"}}, false);
   EXPECT_EQ(StableCode(refused), "not-ours");
   EXPECT_THAT(refused.message(), HasSubstr("b.yaml is there, and no import made it"));
-  EXPECT_EQ(*ReadFile(folder + "/a.yaml"), "a");  // Nothing was written.
-  EXPECT_EQ(*ReadFile(folder + "/b.yaml"), "theirs");
+  EXPECT_EQ(ReadFile(folder + "/a.yaml").value_or("missing"), "a");  // Nothing was written.
+  EXPECT_EQ(ReadFile(folder + "/b.yaml").value_or("missing"), "theirs");
   ASSERT_TRUE(WriteOverlay(folder, {{"a.yaml", "A"}, {"b.yaml", "b"}}, true).ok());
-  EXPECT_EQ(*ReadFile(folder + "/b.yaml"), "b");
+  EXPECT_EQ(ReadFile(folder + "/b.yaml").value_or("missing"), "b");
 }
 
 TEST(OverlayFolder, RefusesAFileThatWasEdited) {
@@ -71,14 +71,15 @@ TEST(OverlayFolder, RefusesAFileThatWasEdited) {
     EXPECT_EQ(StableCode(refused), "not-ours");
     EXPECT_THAT(refused.message(), HasSubstr("a.yaml was edited"));
     EXPECT_THAT(NextStep(refused), HasSubstr("--force"));
-    EXPECT_EQ(*ReadFile(folder + "/a.yaml"), "edited");
-    EXPECT_EQ(*ReadFile(folder + "/b.yaml"), "b");
+    EXPECT_EQ(ReadFile(folder + "/a.yaml").value_or("missing"), "edited");
+    EXPECT_EQ(ReadFile(folder + "/b.yaml").value_or("missing"), "b");
   }
   ASSERT_TRUE(WriteOverlay(folder, {{"b.yaml", "B"}}, true).ok());
-  EXPECT_EQ(*ReadFile(folder + "/a.yaml"), "edited");  // Nothing came in its place.
-  EXPECT_EQ(*ReadFile(folder + "/b.yaml"), "B");
+  EXPECT_EQ(ReadFile(folder + "/a.yaml").value_or("missing"),
+            "edited");  // Nothing came in its place.
+  EXPECT_EQ(ReadFile(folder + "/b.yaml").value_or("missing"), "B");
   ASSERT_TRUE(WriteOverlay(folder, {{"a.yaml", "A"}}, true).ok());
-  EXPECT_EQ(*ReadFile(folder + "/a.yaml"), "A");
+  EXPECT_EQ(ReadFile(folder + "/a.yaml").value_or("missing"), "A");
   EXPECT_FALSE(std::filesystem::exists(folder + "/b.yaml"));
 }
 
@@ -94,8 +95,8 @@ TEST(OverlayFolder, RepeatsAnImportThatWasCutOff) {
   ASSERT_TRUE(WriteFileDurably(folder + "/b.yaml", "b").ok());
   ASSERT_TRUE(WriteFileDurably(folder + "/.starling-import", before + after).ok());
   ASSERT_TRUE(WriteOverlay(folder, files, false).ok());
-  EXPECT_EQ(*ReadFile(folder + "/b.yaml"), "B");
-  EXPECT_EQ(*ReadFile(folder + "/.starling-import"), after);
+  EXPECT_EQ(ReadFile(folder + "/b.yaml").value_or("missing"), "B");
+  EXPECT_EQ(ReadFile(folder + "/.starling-import").value_or("missing"), after);
 }
 
 TEST(OverlayFolder, IsReadByItsOwnerOnly) {
