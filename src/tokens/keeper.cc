@@ -69,10 +69,20 @@ std::string_view ReasonLabel(NewToken why) {
       return "other-agent";
     case NewToken::kSpent:
       return "spent";
+    case NewToken::kUnknown:
+      return "unknown";
     case NewToken::kEnding:
       return "ending";
   }
   return "";
+}
+
+Result<TokenFate> FateOf(const std::string& token, SpireAdmin& admin) {
+  ASSIGN_OR_RETURN(const bool is_spent, admin.TokenIsSpent(token));
+  if (is_spent) return TokenFate::kSpent;
+  ASSIGN_OR_RETURN(const std::vector<SpireEntry> aliases,
+                   admin.EntriesOf("", SpireAdmin::AgentPath(token)));
+  return aliases.empty() ? TokenFate::kUnknown : TokenFate::kUnused;
 }
 
 class TokenKeeper {
@@ -228,16 +238,17 @@ Status TokenKeeper::KeepSecret(Node& node, SpireAdmin& admin, const std::string&
   // A patch of nothing: its answer is the Secret.
   if (!node.secret || clock_.Now() >= node.look_at) RETURN_IF_ERROR(Patch(node, {}, stop));
   const TokenSecret held = ReadTokenSecret(*node.secret);
-  bool is_spent = false;
+  TokenFate fate = TokenFate::kUnused;
   if (!held.token.empty()) {
-    ASSIGN_OR_RETURN(is_spent, admin.TokenIsSpent(held.token));
+    ASSIGN_OR_RETURN(fate, FateOf(held.token, admin));
   }
   const UtcTime now = clock_.UtcNow();
   const Duration ttl = options_.config.token_ttl;
-  const NewToken why = NeedsToken(held, node.agent, is_spent, ttl, now);
+  const NewToken why = NeedsToken(held, node.agent, fate, ttl, now);
   // It is there after all, with what belongs to it, or has waited for Kubernetes for too long.
   const bool is_there = node.fresh && node.fresh->value == held.token;
-  if (is_there && (is_spent || (why != NewToken::kFirst && why != NewToken::kOtherAgent)))
+  if (is_there &&
+      (fate != TokenFate::kUnused || (why != NewToken::kFirst && why != NewToken::kOtherAgent)))
     node.fresh.reset();
   if (node.fresh && IsEnding(node.fresh->expires, ttl, now)) {
     RETURN_IF_ERROR(Retire(node, admin, *node.fresh, node.agent));

@@ -176,6 +176,19 @@ TEST_F(TokenKeeperTest, ASpentTokenIsReplacedAndSaidInOneLine) {
   EXPECT_THAT(Changes(), ElementsAre());  // The alias of the agent that lives stays.
 }
 
+TEST_F(TokenKeeperTest, ATokenThatTheServerLostIsReplaced) {
+  Start();
+  ASSERT_TRUE(TokenComes(kFirst));
+  spire_.With([](FakeSpireWorld& world) {
+    world.tokens.clear();
+    world.registered.clear();
+  });
+  ASSERT_TRUE(TokenComes("made-token-1"));
+  ASSERT_TRUE(LooksCome());
+  EXPECT_EQ(Logged("as the server does not know the old one"), 1);
+  EXPECT_EQ(TokensMade(), 2U);
+}
+
 TEST_F(TokenKeeperTest, AfterARestartTheTokenThatIsThereStays) {
   Start();
   ASSERT_TRUE(ReadyComes());

@@ -107,11 +107,12 @@ TokenSecret ReadTokenSecret(const Secret& secret) {
   return out;
 }
 
-NewToken NeedsToken(const TokenSecret& held, const std::string& agent, bool is_spent, Duration ttl,
+NewToken NeedsToken(const TokenSecret& held, const std::string& agent, TokenFate fate, Duration ttl,
                     UtcTime now) {
   if (held.token.empty() || !held.expires) return NewToken::kFirst;
   if (held.agent != agent) return NewToken::kOtherAgent;
-  if (is_spent) return NewToken::kSpent;
+  if (fate == TokenFate::kSpent) return NewToken::kSpent;
+  if (fate == TokenFate::kUnknown) return NewToken::kUnknown;
   return IsEnding(*held.expires, ttl, now) ? NewToken::kEnding : NewToken::kNo;
 }
 
@@ -129,6 +130,8 @@ std::string_view NewTokenWords(NewToken why) {
       return "has a join token for another agent than before";
     case NewToken::kSpent:
       return "has a new join token, as its node has used the old one";
+    case NewToken::kUnknown:
+      return "has a new join token, as the server does not know the old one";
     case NewToken::kEnding:
       return "has a new join token before the end of the old one, which nobody used";
   }

@@ -47,9 +47,13 @@ enum class NewToken : std::uint8_t {
   kFirst,       // there is none, or one of which nothing is known
   kOtherAgent,  // the configuration names another agent than it was made for
   kSpent,
+  kUnknown,  // the server is another one than made it, or lost what it had
   kEnding,
 };
-[[nodiscard]] NewToken NeedsToken(const TokenSecret& held, const std::string& agent, bool is_spent,
+// What the server knows of a token. It says nothing of tokens themselves: one is spent when its
+// agent is there, and unknown when it has not even its alias.
+enum class TokenFate : std::uint8_t { kUnused, kSpent, kUnknown };
+[[nodiscard]] NewToken NeedsToken(const TokenSecret& held, const std::string& agent, TokenFate fate,
                                   Duration ttl, UtcTime now);
 // Less than a quarter of the life of a token is left of this one.
 [[nodiscard]] bool IsEnding(UtcTime expires, Duration ttl, UtcTime now);

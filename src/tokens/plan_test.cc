@@ -67,13 +67,19 @@ TEST(PlanEntriesTest, SomebodyElsesWithOtherSelectorsIsLeftAlone) {
 TokenSecret Held() {
   return {.token = "t", .agent = kAgent, .expires = kNow + hours(1), .bundle = "b", .retired = {}};
 }
-NewToken Why(const TokenSecret& held, bool is_spent = false) {
-  return NeedsToken(held, kAgent, is_spent, hours(1), kNow);
+NewToken Why(const TokenSecret& held, TokenFate fate = TokenFate::kUnused) {
+  return NeedsToken(held, kAgent, fate, hours(1), kNow);
 }
 
 TEST(NeedsTokenTest, AGoodOneStays) { EXPECT_EQ(Why(Held()), NewToken::kNo); }
 
-TEST(NeedsTokenTest, ASpentOneIsReplaced) { EXPECT_EQ(Why(Held(), true), NewToken::kSpent); }
+TEST(NeedsTokenTest, ASpentOneIsReplaced) {
+  EXPECT_EQ(Why(Held(), TokenFate::kSpent), NewToken::kSpent);
+}
+
+TEST(NeedsTokenTest, OneThatTheServerDoesNotKnowIsReplaced) {
+  EXPECT_EQ(Why(Held(), TokenFate::kUnknown), NewToken::kUnknown);
+}
 
 TEST(NeedsTokenTest, AnEmptySecretGetsItsFirst) {
   EXPECT_EQ(Why({}), NewToken::kFirst);
