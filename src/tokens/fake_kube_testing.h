@@ -23,9 +23,10 @@ namespace starling::testing {
 struct FakeKubeWorld {
   std::map<std::string, Json> secrets;  // by namespace/name, as the API says them
   std::string token = "token-of-this-pod";
-  std::optional<std::string> answer;      // instead of everything else: all bytes of it
-  std::vector<std::string> heads, texts;  // of the requests that came
-  std::string strip_annotation;           // what a webhook takes out again
+  std::optional<std::string> answer;           // instead of everything else: all bytes of it
+  std::map<std::string, std::string> answers;  // the same by the Secret's namespace/name
+  std::vector<std::string> heads, texts;       // of the requests that came
+  std::string strip_annotation;                // what a webhook takes out again
   [[nodiscard]] std::string Data(const std::string& secret, const std::string& key) const {
     return Base64Decode(secrets.at(secret).at("data").at(key).get<std::string>()).value();
   }
@@ -98,6 +99,7 @@ class FakeKube {
       name.resize(std::min(name.find('?'), name.size()));
       const std::size_t middle = name.find("/secrets/");
       if (middle != std::string::npos) name.replace(middle, 9, "/");
+      if (const auto own = world.answers.find(name); own != world.answers.end()) return own->second;
       const auto found = world.secrets.find(name);
       if (found == world.secrets.end())
         return Problem(404, StrCat("secrets \"", name, "\" not found"));

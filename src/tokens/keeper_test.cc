@@ -376,6 +376,16 @@ TEST_F(TokenKeeperTest, AnApiThatIsAwayIsAskedOnceForAllSecrets) {
   EXPECT_EQ(TokensMade(), 2U);
 }
 
+TEST_F(TokenKeeperTest, AnAnswerThatCannotBeUsedHoldsNoOtherSecretUp) {
+  options_.config.tokens = {{"/sl-agent", "sl-identity"}, {"/sn-agent", "sn-identity"}};
+  kube_.With(
+      [](FakeKubeWorld& world) { world.answers[kSl] = testing::WebServer::Whole(200, "<html>"); });
+  Start();
+  ASSERT_TRUE(TokenComes(kFirst));
+  EXPECT_TRUE(ReadyzComes("secret swarm/sl-identity: kube-unavailable"));
+  EXPECT_TRUE(ReadyzComes("secret swarm/sn-identity: ready"));
+}
+
 TEST_F(TokenKeeperTest, AServerWhoseClockIsAnotherIsNamedAndItsTokenIsNotUsed) {
   spire_.With([](FakeSpireWorld& world) { world.token_clock_shift = -minutes(50); });
   Start();

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "base/secrets.h"
 #include "base/text.h"
 #include "crypto/json.h"
 
@@ -104,11 +105,16 @@ Result<std::string> Base64Decode(std::string_view text) {
   return ToString(*bytes);
 }
 
-Status SecretPatchError(int http_status, std::string_view body, const SecretName& name) {
+Status SecretPatchError(int http_status, std::string_view body, const SecretName& name,
+                        std::span<const std::string> secrets) {
   // The API's own words are in a Status object; whatever stands before it has none.
   std::string words;
-  if (const Result<Json> json = ParseJson(body, kErrorLimits); json.ok() && json->is_object())
-    words = Printable(GetString(*json, "message", kErrorLimits.bytes_max).value_or(""), kWordsMax);
+  if (const Result<Json> json = ParseJson(body, kErrorLimits); json.ok() && json->is_object()) {
+    // Secrets first: cut or escaped they would not be found.
+    words = Printable(
+        Redacted(GetString(*json, "message", kErrorLimits.bytes_max).value_or(""), secrets),
+        kWordsMax);
+  }
   if (words.empty()) words = StrCat("HTTP status ", http_status);
   const std::string secret = StrCat("the Secret ", name.Text());
   const auto error = [&](absl::StatusCode code, std::string_view stable, const std::string& text,

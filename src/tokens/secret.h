@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -42,7 +43,9 @@ struct SecretPatch {
 
 // What an answer ≥ 400 means for who patches this Secret: codes kube-unauthenticated,
 // kube-forbidden, kube-secret-missing, kube-refused (its own words), kube-unavailable (try again).
+// The API's words are repeated without `secrets`.
 [[nodiscard]] Status SecretPatchError(int http_status, std::string_view body,
-                                      const SecretName& name);
+                                      const SecretName& name,
+                                      std::span<const std::string> secrets = {});
 
 }  // namespace starling

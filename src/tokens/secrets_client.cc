@@ -1,10 +1,10 @@
 #include "tokens/secrets_client.h"
 
 #include <utility>
+#include <vector>
 
 #include "base/check.h"
 #include "base/fs.h"
-#include "base/secrets.h"
 #include "base/text.h"
 #include "http/request_parser.h"
 
@@ -26,6 +26,14 @@ Status FilesError(const Status& status) {
   return WithNext(WithCode(Annotate(status, "the service account of this pod"), "kube-account"),
                   "mount it (automountServiceAccountToken), or name its folder with "
                   "--service-account-dir; this is tried again by itself");
+}
+
+// Then another Secret fares no better. An answer that is late, too long or none of the API may be
+// this Secret's fault alone, as a webhook may have looked at it.
+bool IsUnconnected(const Status& status) {
+  const std::string code = StableCode(status);  // of a connection or a handshake without an end
+  return absl::IsUnavailable(status) || absl::IsUnauthenticated(status) || code == "unreachable" ||
+         code == "too-slow";
 }
 
 }  // namespace
@@ -55,21 +63,26 @@ Result<Secret> SecretsClient::Patch(const SecretName& name, const SecretPatch& p
   const Result<ClientResponse> answer = http.Do(options_.server, request, stop);
   if (absl::IsCancelled(answer.status())) return answer.status();
   if (!answer.ok()) {
-    return WithNext(WithCode(Annotate(answer.status(), "the API of Kubernetes cannot be asked"),
-                             "kube-unreachable"),
-                    "look at the API server and at network policies; this is tried again by "
-                    "itself");
+    return WithNext(
+        WithCode(Annotate(answer.status(), "the API of Kubernetes cannot be asked"),
+                 IsUnconnected(answer.status()) ? "kube-unreachable" : "kube-unavailable"),
+        "look at the API server and at network policies; this is tried again by "
+        "itself");
   }
   if (answer->status < 200 || answer->status >= 300) {
-    const std::vector<std::string> secrets = {*token};
-    return Redacted(SecretPatchError(answer->status, answer->body, name), secrets);
+    std::vector<std::string> secrets = {*token};
+    for (const auto& [key, value] : patch.data) {
+      secrets.push_back(value);
+      secrets.push_back(Base64Encode(value));
+    }
+    return SecretPatchError(answer->status, answer->body, name, secrets);
   }
   Result<Secret> secret = ParseSecret(answer->body, name);
   if (secret.ok()) return secret;
   return WithNext(
       WithCode(absl::UnavailableError(StrCat("the API of Kubernetes at ", options_.server.Text(),
                                              " answered with ", secret.status().message())),
-               "kube-unreachable"),
+               "kube-unavailable"),
       "is that an API server? This is tried again by itself");
 }
 

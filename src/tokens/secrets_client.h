@@ -27,9 +27,10 @@ class SecretsClient {
   SecretsClient(KubeOptions options, const Clock& clock)
       : options_(std::move(options)), clock_(clock) {}
 
-  // The Secret as it is afterwards. Errors are SecretPatchError's; with the code kube-unreachable
-  // there was no answer that can be used: try again. No error holds the token or data of the
-  // Secret. `manager` is who changed which field in the Secret's own list.
+  // The Secret as it is afterwards. Errors are SecretPatchError's, and the same code
+  // kube-unavailable where the answer did not come or cannot be used; kube-unreachable where the
+  // connection failed, so that no Secret can be patched now. No error holds the token or data of
+  // the patch. `manager` is who changed which field in the Secret's own list.
   [[nodiscard]] Result<Secret> Patch(const SecretName& name, const SecretPatch& patch,
                                      const std::string& manager, const std::stop_token& stop);
 

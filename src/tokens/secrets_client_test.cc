@@ -20,11 +20,14 @@ class SecretsClientTest : public ::testing::Test {
     kube_.With([](FakeKubeWorld& world) { world.Add("swarm", "sn"); });
   }
   Result<Secret> Patch(const SecretPatch& patch = {}, const std::string& name = "sn") {
-    SecretsClient client(kube_.Options(), clock_);
+    KubeOptions options = kube_.Options();
+    options.answer_timeout = answer_timeout_;
+    SecretsClient client(options, clock_);
     return client.Patch({"swarm", name}, patch, "a test", {});
   }
   const ManualClock clock_{testing::kNow};
   FakeKube kube_;
+  Duration answer_timeout_ = 60s;
 };
 
 TEST_F(SecretsClientTest, APatchAnswersTheWholeSecret) {
@@ -88,10 +91,36 @@ TEST_F(SecretsClientTest, ErrorsNameTheSecretAndHoldNoToken) {
   EXPECT_THAT(std::string(refused.message()), Not(HasSubstr("token-of-this-pod")));
 }
 
+TEST_F(SecretsClientTest, ErrorsHoldNothingOfThePatchEither) {
+  const std::string token = "join-token-of-this-test";
+  const SecretPatch patch{.annotations = {}, .data = {{"token", token}}};
+  for (const std::string& said : {token, Base64Encode(token), std::string("token-of-this-pod")}) {
+    // Where its words are cut, too.
+    for (const std::size_t before : {0U, 290U}) {
+      const Json body = {{"message", StrCat(std::string(before, 'x'), " ", said, " is bad")}};
+      kube_.With([&](FakeKubeWorld& world) {
+        world.answer = testing::WebServer::Whole(422, body.dump());
+      });
+      const Status status = Patch(patch).status();
+      EXPECT_EQ(StableCode(status), "kube-refused");
+      EXPECT_THAT(std::string(status.message()), Not(HasSubstr(said.substr(0, 5)))) << before;
+    }
+  }
+}
+
+TEST_F(SecretsClientTest, AnAnswerThatIsLateOrTooLongIsNoFailureOfTheConnection) {
+  const std::string start = "HTTP/1.1 200 X\r\nContent-Type: application/json\r\nContent-Length: ";
+  kube_.With([&](FakeKubeWorld& world) { world.answer = start + "5000000\r\n\r\n"; });
+  EXPECT_EQ(StableCode(Patch().status()), "kube-unavailable");
+  answer_timeout_ = 50ms;
+  kube_.With([&](FakeKubeWorld& world) { world.answer = start + "10\r\n\r\n"; });
+  EXPECT_EQ(StableCode(Patch().status()), "kube-unavailable");
+}
+
 TEST_F(SecretsClientTest, AnAnswerThatIsNoSecretIsTroubleWithTheApi) {
   for (const std::string body : {"", "<html>", "{}", R"({"kind":"Secret"})"}) {
     kube_.With([&](FakeKubeWorld& world) { world.answer = testing::WebServer::Whole(200, body); });
-    EXPECT_EQ(StableCode(Patch().status()), "kube-unreachable") << body;
+    EXPECT_EQ(StableCode(Patch().status()), "kube-unavailable") << body;
   }
   kube_.Answers(false);
   EXPECT_EQ(StableCode(Patch().status()), "kube-unreachable");
