@@ -120,7 +120,9 @@ class TokenKeeper {
     std::optional<SpireToken> fresh;     // made, and not known to be in the Secret
     NewToken why = NewToken::kNo;        // it was made
     std::vector<RetiredAlias> retiring;  // to be said in the Secret together with it
-    Instant look_at;                     // when to patch again although nothing is due
+    // The entries with this alias before a token was asked for, of which no good answer came.
+    std::optional<std::set<std::string>> before;
+    Instant look_at;  // when to patch again although nothing is due
     Instant retry_at;
     int failures = 0;
   };
@@ -136,6 +138,8 @@ class TokenKeeper {
                                   const std::stop_token& stop);
   [[nodiscard]] Status Patch(Node& node, const SecretPatch& patch, const std::stop_token& stop);
   [[nodiscard]] Status MakeToken(Node& node, SpireAdmin& admin, const TokenSecret& held);
+  [[nodiscard]] Status RetireUnanswered(Node& node, SpireAdmin& admin);
+  [[nodiscard]] Status DropToken(const Node& node, SpireAdmin& admin, const SpireToken& token);
   [[nodiscard]] Status Retire(Node& node, SpireAdmin& admin, const SpireToken& token,
                               const std::string& agent);
   [[nodiscard]] Status RemoveRetired(const Node& node, SpireAdmin& admin,
@@ -259,11 +263,12 @@ Status TokenKeeper::KeepSecret(Node& node, SpireAdmin& admin, const std::string&
     RETURN_IF_ERROR(MakeToken(node, admin, held));
   }
   TokenContent wanted{.agent = node.agent, .bundle = bundle, .retired = held.retired};
-  RETURN_IF_ERROR(RemoveRetired(node, admin, wanted.retired));
+  // What is wrong with old aliases is no reason to leave a node without its token.
+  const Status removed = RemoveRetired(node, admin, wanted.retired);
   std::ranges::copy(node.retiring, std::back_inserter(wanted.retired));
   if (why != NewToken::kNo) wanted.fresh = &*node.fresh;
   const SecretPatch patch = PlanSecret(held, wanted);
-  if (patch == SecretPatch{}) return absl::OkStatus();
+  if (patch == SecretPatch{}) return removed;
   RETURN_IF_ERROR(Patch(node, patch, stop));
   node.retiring.clear();
   if (wanted.fresh != nullptr) {
@@ -275,7 +280,7 @@ Status TokenKeeper::KeepSecret(Node& node, SpireAdmin& admin, const std::string&
   } else if (held.bundle != bundle) {
     log_.Info("the Secret {} has the new trust bundle", node.name.Text());
   }
-  return absl::OkStatus();
+  return removed;
 }
 
 Status TokenKeeper::MakeToken(Node& node, SpireAdmin& admin, const TokenSecret& held) {
@@ -283,19 +288,46 @@ Status TokenKeeper::MakeToken(Node& node, SpireAdmin& admin, const TokenSecret& 
   if (is_known && node.why != NewToken::kSpent)
     RETURN_IF_ERROR(Retire(node, admin, {held.token, *held.expires}, held.agent));
   const std::chrono::seconds ttl = options_.config.token_ttl;
+  RETURN_IF_ERROR(RetireUnanswered(node, admin));
   ASSIGN_OR_RETURN(const SpireToken made, admin.CreateToken(node.alias, ttl));
   if (!IsEnding(made.expires, ttl, clock_.UtcNow())) {
     node.fresh = made;
+    node.before.reset();
     return absl::OkStatus();
   }
   // It would be replaced at once, again and again.
-  RETURN_IF_ERROR(Retire(node, admin, made, node.agent));
+  RETURN_IF_ERROR(DropToken(node, admin, made));
+  node.before.reset();
+  // No times: they would be others at each try.
   return WithNext(
-      WithCode(absl::FailedPreconditionError(StrCat(
-                   "the SPIRE server makes tokens that are over at ", FormatUtc(made.expires),
-                   ", and it is ", FormatUtc(clock_.UtcNow()), " here")),
+      WithCode(absl::FailedPreconditionError(
+                   "by the clock here the SPIRE server makes tokens that are over, or nearly so, "
+                   "when they are made"),
                "clocks-differ"),
       "set the clock of the SPIRE server, or run this beside it");
+}
+
+// A token whose answer was lost has an alias all the same. Another node's with the same alias may
+// be taken for it: that is spent or over by then, too.
+Status TokenKeeper::RetireUnanswered(Node& node, SpireAdmin& admin) {
+  ASSIGN_OR_RETURN(const std::vector<SpireEntry> aliases, admin.EntriesOf(node.alias, ""));
+  std::set<std::string> now;
+  for (const SpireEntry& alias : aliases) {
+    now.insert(alias.id);
+    const bool is_new = node.before && !node.before->contains(alias.id);
+    if (is_new && !SpireAdmin::TokenOf(alias.parent).empty())
+      node.retiring.push_back({alias.id, clock_.UtcNow() + options_.config.token_ttl, node.alias});
+  }
+  node.before = std::move(now);
+  return absl::OkStatus();
+}
+
+// Of a token that nobody has seen but this process.
+Status TokenKeeper::DropToken(const Node& node, SpireAdmin& admin, const SpireToken& token) {
+  ASSIGN_OR_RETURN(const std::vector<SpireEntry> aliases,
+                   admin.EntriesOf(node.alias, SpireAdmin::AgentPath(token.value)));
+  for (const SpireEntry& alias : aliases) RETURN_IF_ERROR(admin.DeleteEntry(alias.id));
+  return absl::OkStatus();
 }
 
 // A token that nobody uses leaves its alias behind, which SPIRE would keep for ever.
@@ -306,7 +338,7 @@ Status TokenKeeper::Retire(Node& node, SpireAdmin& admin, const SpireToken& toke
   ASSIGN_OR_RETURN(const std::vector<SpireEntry> aliases,
                    admin.EntriesOf("", SpireAdmin::AgentPath(token.value)));
   for (const SpireEntry& alias : aliases) {
-    const RetiredAlias retired{alias.id, token.expires};
+    const RetiredAlias retired{alias.id, token.expires, alias.path};
     const bool ours = StrCat("spiffe://", options_.config.trust_domain, alias.path) == agent;
     if (ours && std::ranges::find(node.retiring, retired) == node.retiring.end())
       node.retiring.push_back(retired);
@@ -319,14 +351,20 @@ Status TokenKeeper::RemoveRetired(const Node& node, SpireAdmin& admin,
   const UtcTime now = clock_.UtcNow();
   const auto is_over = [&](const RetiredAlias& alias) { return alias.over <= now; };
   if (std::ranges::none_of(retired, is_over)) return absl::OkStatus();
-  // Whoever read the old token just before it was replaced has used it, and needs the alias.
-  ASSIGN_OR_RETURN(const std::vector<SpireEntry> aliases, admin.EntriesOf(node.alias, ""));
-  for (const SpireEntry& alias : aliases) {
-    const auto found = std::ranges::find(retired, alias.id, &RetiredAlias::entry);
-    const std::string token = SpireAdmin::TokenOf(alias.parent);
-    if (found == retired.end() || !is_over(*found) || token.empty()) continue;
-    ASSIGN_OR_RETURN(const bool is_spent, admin.TokenIsSpent(token));
-    if (!is_spent) RETURN_IF_ERROR(admin.DeleteEntry(alias.id));
+  std::set<std::string> paths;
+  for (const RetiredAlias& alias : retired) {
+    if (is_over(alias)) paths.insert(alias.path.empty() ? node.alias : alias.path);
+  }
+  for (const std::string& path : paths) {
+    ASSIGN_OR_RETURN(const std::vector<SpireEntry> aliases, admin.EntriesOf(path, ""));
+    for (const SpireEntry& alias : aliases) {
+      const auto found = std::ranges::find(retired, alias.id, &RetiredAlias::entry);
+      const std::string token = SpireAdmin::TokenOf(alias.parent);
+      if (found == retired.end() || !is_over(*found) || token.empty()) continue;
+      // Whoever read the old token just before it was replaced has used it, and needs the alias.
+      ASSIGN_OR_RETURN(const bool is_spent, admin.TokenIsSpent(token));
+      if (!is_spent) RETURN_IF_ERROR(admin.DeleteEntry(alias.id));
+    }
   }
   std::erase_if(retired, is_over);
   return absl::OkStatus();

@@ -122,6 +122,11 @@ class TokenKeeperTest : public ::testing::Test {
       world.agents["spiffe://swarm.test/spire/agent/join_token/" + token] = {};
     });
   }
+  // Of tokens: these tests have no other entries.
+  int Aliases() {
+    return spire_.With(
+        [](FakeSpireWorld& world) { return static_cast<int>(world.registered.size()); });
+  }
   std::vector<std::string> Changes() {
     return spire_.With([](FakeSpireWorld& world) { return world.changes; });
   }
@@ -236,6 +241,52 @@ TEST_F(TokenKeeperTest, ATokenNearItsEndIsReplacedAndItsAliasGoesOnceItIsOver) {
   });
   ASSERT_TRUE(LooksCome());
   EXPECT_THAT(Changes(), ElementsAre("delete"));
+}
+
+TEST_F(TokenKeeperTest, TheAliasOfATokenOfAnotherAgentGoesToo) {
+  Start();
+  ASSERT_TRUE(TokenComes(kFirst));
+  Stop();
+  options_.config.tokens = {{"/other-agent", "sn-identity"}};
+  Start();
+  ASSERT_TRUE(TokenComes("made-token-1"));
+  EXPECT_EQ(Aliases(), 2);
+  ShiftAll(minutes(61));
+  EXPECT_TRUE(Comes([&] { return Changes().size() == 1; }));
+  ASSERT_TRUE(TokenComes("made-token-2"));
+  spire_.With([](FakeSpireWorld& world) {
+    for (const auto& entry : world.registered) EXPECT_NE(entry.spiffe_id().path(), "/sn-agent");
+  });
+}
+
+TEST_F(TokenKeeperTest, AnAliasThatCannotBeRemovedKeepsNoTokenBack) {
+  Start();
+  ASSERT_TRUE(TokenComes(kFirst));
+  ShiftAll(minutes(50));
+  ASSERT_TRUE(TokenComes("made-token-1"));
+  ASSERT_TRUE(ReadyComes());
+  spire_.With([](FakeSpireWorld& world) { world.refuses_deletes = true; });
+  ShiftAll(minutes(61));
+  ASSERT_TRUE(ReadyzComes("secret swarm/sn-identity: spire-server-error"));
+  Spend("made-token-1");
+  EXPECT_TRUE(TokenComes("made-token-2"));
+  spire_.With([](FakeSpireWorld& world) { world.refuses_deletes = false; });
+  EXPECT_TRUE(ReadyComes());
+  EXPECT_THAT(Changes(), ElementsAre("delete"));
+}
+
+TEST_F(TokenKeeperTest, TheAliasOfATokenWhoseAnswerWasLostGoesToo) {
+  spire_.With([](FakeSpireWorld& world) { world.token_answers_to_lose = 1; });
+  Start();
+  ASSERT_TRUE(TokenComes("made-token-1"));
+  EXPECT_EQ(Aliases(), 2);
+  Spend("made-token-1");
+  ASSERT_TRUE(TokenComes("made-token-2"));
+  ShiftAll(minutes(61));
+  ASSERT_TRUE(Comes([&] { return !Changes().empty(); }));
+  spire_.With([](FakeSpireWorld& world) {
+    for (const auto& entry : world.registered) EXPECT_NE(entry.id(), "alias-of-made-token-0");
+  });
 }
 
 TEST_F(TokenKeeperTest, AnAliasOfATokenThatWasUsedAtTheLastMomentStays) {
@@ -390,6 +441,9 @@ TEST_F(TokenKeeperTest, AServerWhoseClockIsAnotherIsNamedAndItsTokenIsNotUsed) {
   spire_.With([](FakeSpireWorld& world) { world.token_clock_shift = -minutes(50); });
   Start();
   ASSERT_TRUE(ReadyzComes("clocks-differ"));
+  ASSERT_TRUE(Comes([&] { return Changes().size() >= 2; }));  // So many were made, and left.
+  EXPECT_LE(Aliases(), 1);
+  EXPECT_EQ(Logged("clocks-differ"), 1);
   EXPECT_EQ(Data("token"), "");
   spire_.With([](FakeSpireWorld& world) { world.token_clock_shift = minutes(0); });
   EXPECT_TRUE(ReadyComes());

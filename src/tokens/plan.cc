@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/text.h"
 #include "base/time_text.h"
+#include "identity/spiffe_id.h"
 
 namespace starling {
 namespace {
@@ -47,7 +48,11 @@ std::string Value(const std::map<std::string, std::string>& in, std::string_view
   return found == in.end() ? "" : found->second;
 }
 
-// "id@time id@time"
+bool IsPath(std::string_view text) {
+  return text.starts_with("/") && SpiffeId::Parse(StrCat("spiffe://a", text)).ok();
+}
+
+// "id@time@/path id@time"
 std::vector<RetiredAlias> ParseRetired(std::string_view text) {
   std::vector<RetiredAlias> retired;
   while (!text.empty() && retired.size() < kRetiredMax) {
@@ -55,9 +60,12 @@ std::vector<RetiredAlias> ParseRetired(std::string_view text) {
     text.remove_prefix(std::min(one.size() + 1, text.size()));
     const std::size_t at = one.find('@');
     if (at == std::string_view::npos) continue;
-    const std::optional<UtcTime> over = ParseUtc(one.substr(at + 1));
-    if (over && IsPlain(one.substr(0, at), kEntryIdMax))
-      retired.push_back({std::string(one.substr(0, at)), *over});
+    const std::string_view rest = one.substr(at + 1);
+    const std::size_t end = std::min(rest.find('@'), rest.size());
+    const std::optional<UtcTime> over = ParseUtc(rest.substr(0, end));
+    const std::string path(rest.substr(std::min(end + 1, rest.size())));
+    if (over && IsPlain(one.substr(0, at), kEntryIdMax) && (end == rest.size() || IsPath(path)))
+      retired.push_back({std::string(one.substr(0, at)), *over, path});
   }
   return retired;
 }
@@ -68,6 +76,7 @@ std::string RetiredText(const std::vector<RetiredAlias>& retired) {
   const std::size_t skipped = retired.size() - std::min(retired.size(), kRetiredMax);
   for (std::size_t i = skipped; i < retired.size(); ++i) {
     StrAppend(&text, text.empty() ? "" : " ", retired[i].entry, "@", FormatUtc(retired[i].over));
+    if (!retired[i].path.empty()) StrAppend(&text, "@", retired[i].path);
   }
   return text;
 }

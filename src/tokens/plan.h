@@ -29,6 +29,7 @@ struct EntryPlan {
 struct RetiredAlias {
   std::string entry;
   UtcTime over;
+  std::string path = {};  // the alias; "": not said, the one of the Secret's node
   friend bool operator==(const RetiredAlias&, const RetiredAlias&) = default;
 };
 

@@ -115,7 +115,7 @@ TEST(PlanSecretTest, ANewBundleLeavesTheTokenAlone) {
 
 TEST(PlanSecretTest, WhatIsSetReadsBackTheSame) {
   const SpireToken fresh{"new-token", kNow + hours(2)};
-  const std::vector<RetiredAlias> retired = {{"e-1", kNow}, {"e-2", kNow + 1ms}};
+  const std::vector<RetiredAlias> retired = {{"e-1", kNow, "/sn-agent"}, {"e-2", kNow + 1ms, ""}};
   const SecretPatch patch =
       PlanSecret({}, {.agent = kAgent, .fresh = &fresh, .bundle = "pem", .retired = retired});
   const Secret secret{.uid = "", .annotations = patch.annotations, .data = patch.data};
@@ -148,7 +148,8 @@ TEST(ReadTokenSecretTest, BrokenAnnotationsAreNone) {
   secret.annotations["starling.dev/token-expires"] = "tomorrow";
   secret.annotations["starling.dev/retired-entries"] =
       "x e-1@2026-11-28T03:00:00.000Z e-2@now @2026-11-28T03:00:00.000Z  "
-      "a/b@2026-11-28T03:00:00.000Z";
+      "a/b@2026-11-28T03:00:00.000Z e-3@2026-11-28T03:00:00.000Z@ "
+      "e-4@2026-11-28T03:00:00.000Z@/a//b e-5@2026-11-28T03:00:00.000Z@b";
   const TokenSecret held = ReadTokenSecret(secret);
   EXPECT_FALSE(held.expires.has_value());
   ASSERT_EQ(held.retired.size(), 1U);

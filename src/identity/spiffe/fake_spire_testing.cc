@@ -171,6 +171,10 @@ class AgentService final : public api::agent::v1::Agent::Service {
       alias.mutable_parent_id()->set_trust_domain(trust_domain_);
       alias.mutable_parent_id()->set_path(StrCat(kTokenAgents, token));
       world.registered.push_back(alias);
+      if (world.token_answers_to_lose > 0) {
+        --world.token_answers_to_lose;
+        return grpc::Status(grpc::StatusCode::UNAVAILABLE, "lost");
+      }
       return grpc::Status::OK;
     });
   }
@@ -339,6 +343,10 @@ class EntryService final : public api::entry::v1::Entry::Service {
     if (!IsOperator(*context)) return NoOperator();
     world_.With([&](FakeSpireWorld& world) {
       for (const std::string& id : request->ids()) {
+        if (world.refuses_deletes) {
+          response->add_results()->mutable_status()->set_code(grpc::StatusCode::INTERNAL);
+          continue;
+        }
         const auto gone = std::erase_if(
             world.registered, [&](const types::Entry& entry) { return entry.id() == id; });
         world.changes.emplace_back("delete");

@@ -45,9 +45,11 @@ struct FakeSpireWorld {
   int attestations = 0, renewals = 0, svids = 0, looks = 0;  // calls that came
   // What the operator has made; the aliases of tokens are among it. Agents are not given these.
   std::vector<spire::api::types::Entry> registered;
-  std::vector<std::string> made_tokens;       // in order
-  std::vector<std::string> changes;           // of entries: "create", "update", "delete"
-  std::string refused_path;                   // entries with this ID are refused
+  std::vector<std::string> made_tokens;  // in order
+  std::vector<std::string> changes;      // of entries: "create", "update", "delete"
+  std::string refused_path;              // entries with this ID are refused
+  int token_answers_to_lose = 0;         // so many tokens are made, and nobody told
+  bool refuses_deletes = false;
   std::chrono::seconds token_clock_shift{0};  // of the clock by which tokens end
 
   void AddEntry(const std::string& id, const std::string& path, const std::string& hint = "");
