@@ -52,8 +52,8 @@ std::string RolesText(unsigned roles) {
   return out;
 }
 
-template <std::size_t N>
-std::string Join(const std::array<std::string_view, N>& items, std::string_view prefix = "") {
+template <std::size_t kCount>
+std::string Join(const std::array<std::string_view, kCount>& items, std::string_view prefix = "") {
   std::string out;
   for (const std::string_view item : items) {
     if (!item.empty()) StrAppend(&out, out.empty() ? "" : " ", prefix, item);
@@ -62,8 +62,8 @@ std::string Join(const std::array<std::string_view, N>& items, std::string_view 
 }
 
 // The first of the variables that is set to something.
-template <std::size_t N>
-std::string_view FirstSet(const std::array<std::string_view, N>& names,
+template <std::size_t kCount>
+std::string_view FirstSet(const std::array<std::string_view, kCount>& names,
                           const EnvironmentMap& environment) {
   for (const std::string_view name : names) {
     const auto found = environment.find(std::string(name));
@@ -103,13 +103,13 @@ std::string_view RoleName(Role role) {
 }
 
 std::span<const Setting> SettingsTable() {
-  static const std::vector<Setting> all = [] {
+  static const std::vector<Setting> kAll = [] {
     std::vector<Setting> rows;
     for (const std::span<const Setting> part : {SwarmSettings(), SpireTokensSettings()})
       rows.insert(rows.end(), part.begin(), part.end());
     return rows;
   }();
-  return all;
+  return kAll;
 }
 
 Result<Settings> Settings::Gather(Role role, const std::map<std::string, std::string>& flags,

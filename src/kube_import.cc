@@ -13,8 +13,8 @@ namespace {
 
 constexpr std::size_t kFilesMax = 100;
 
-template <std::size_t N>
-bool Has(const std::array<std::string_view, N>& names, std::string_view name) {
+template <std::size_t kCount>
+bool Has(const std::array<std::string_view, kCount>& names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/text.h"
 #include "kube/draft.h"
+#include "kube/is_in.h"
 
 namespace starling::kube {
 namespace {
@@ -17,11 +18,6 @@ constexpr std::string_view kNamespace = "swarm";
 // Of the overlay, beside one for each node.
 constexpr std::string_view kOwnFiles[] = {"kustomization", "namespace", "settings", "shared",
                                           "spire-server"};
-
-template <std::size_t N>
-bool IsIn(const std::string_view (&list)[N], std::string_view what) {
-  return std::find(std::begin(list), std::end(list), what) != std::end(list);
-}
 
 // RFC 1123: what an object may be called. Names become files, so nothing else gets through.
 bool IsObjectName(std::string_view name) {

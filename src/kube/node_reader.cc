@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "kube/is_in.h"
 #include "kube/node.h"
 
 namespace starling::kube {
@@ -33,11 +34,6 @@ constexpr std::string_view kClusterFields[] = {
     "uid",        "resourceVersion", "creationTimestamp", "managedFields",
     "generation", "selfLink",        "ownerReferences"};
 constexpr std::string_view kLastApplied = "kubectl.kubernetes.io/last-applied-configuration";
-
-template <std::size_t N>
-bool IsIn(const std::string_view (&list)[N], std::string_view what) {
-  return std::find(std::begin(list), std::end(list), what) != std::end(list);
-}
 
 class NodeReader {
  public:
@@ -166,7 +162,7 @@ void NodeReader::MarkAccess(Node& value) {
 }
 
 void NodeReader::ReadPodField(const std::string& key, Node& value) {
-  if (IsIn(kPodKept, key)) {
+  if (IsIn(kPodKept, key) || key == "enableServiceLinks") {
     node_.pod[key] = ToJson(value);
     Mark(value, Rule::kPodKept);
   } else if (key == "imagePullSecrets") {
@@ -182,9 +178,6 @@ void NodeReader::ReadPodField(const std::string& key, Node& value) {
              key == "automountServiceAccountToken") {
     if (node_.legacy_token && key == "serviceAccountName") node_.pod[key] = value.text;
     MarkAccess(value);
-  } else if (key == "enableServiceLinks") {
-    node_.pod[key] = ToJson(value);
-    Mark(value, Rule::kPodKept);
   } else if (key == "containers") {
     for (Member& member : value.members) {
       if (&member.value == main_) {

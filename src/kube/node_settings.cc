@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "base/text.h"
+#include "kube/is_in.h"
 #include "kube/node.h"
 
 namespace starling::kube {
@@ -28,11 +29,6 @@ constexpr std::string_view kTheirPythonPath = "PROGRAM_PYTHONPATH";
 constexpr std::string_view kProgramDefaults[] = {"HOME", "PYTHONUNBUFFERED"};  // ProgramContainer()
 constexpr int kApiPort = 30304;
 constexpr int kBlobPort = 30305;
-
-template <std::size_t N>
-bool IsIn(const std::string_view (&list)[N], std::string_view what) {
-  return std::find(std::begin(list), std::end(list), what) != std::end(list);
-}
 
 int PortNumber(std::string_view text, int fallback) {
   int port = 0;

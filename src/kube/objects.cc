@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "base/text.h"
+#include "kube/is_in.h"
 #include "kube/node.h"
 
 namespace starling::kube {
@@ -16,11 +17,6 @@ constexpr std::string_view kVolumes[] = {"PersistentVolume", "StorageClass"};
 constexpr std::string_view kDomainKey = "trust_domain";
 constexpr std::string_view kSpireServer = "spire-server";
 constexpr int kSpirePort = 8081;
-
-template <std::size_t N>
-bool IsIn(const std::string_view (&list)[N], std::string_view what) {
-  return std::find(std::begin(list), std::end(list), what) != std::end(list);
-}
 
 // The object as it is, but for its namespace and the cluster's own fields.
 void Keep(Draft& draft, Document& document, Rule rule) {

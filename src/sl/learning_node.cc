@@ -100,6 +100,28 @@ HttpResponse StartingPage(const LearningNodeDeps& deps) {
   return TextResponse(StrCat("node: starting\nidentity: ", IdentityLine(identity), "\n"), 503);
 }
 
+// What the pages show; it outlives the health server.
+struct Shown {
+  const LearningNodeDeps& deps;
+  const HealthState& health;
+  const std::atomic<const HttpServer*>& server;  // null until the port for peers is open
+  const RefusalBook& refused_servers;
+};
+HealthPages PagesOf(const Shown& shown) {
+  HealthPages pages = shown.health.Pages([shown] {
+    const HttpServer* const server = shown.server.load();
+    return MetricsText()
+        .Identity(shown.deps.identity, shown.deps.clock.UtcNow())
+        .Server(server == nullptr ? HttpServerCounters() : server->counters(), {})
+        .RefusedServers(shown.refused_servers.counts())
+        .Take();
+  });
+  pages.ready = [shown] {
+    return shown.health.started() ? shown.health.Readiness() : StartingPage(shown.deps);
+  };
+  return pages;
+}
+
 // The process of the training that somebody has stopped: the one that was started here, or the one
 // that speaks at the socket, which may be behind a shell or beside us.
 std::optional<int> StoppedOf(const Program* program, const Bridge& bridge) {
@@ -138,18 +160,10 @@ Result<int> RunLearningNode(const LearningNodeConfig& given, const LearningNodeD
   std::unique_ptr<HttpServer> server;  // Goes after the health server, which asks it.
   std::atomic<const HttpServer*> open_server = nullptr;
   HealthState health;
-  HealthPages pages = health.Pages([&] {
-    const HttpServer* const blobs = open_server.load();
-    return MetricsText()
-        .Identity(deps.identity, deps.clock.UtcNow())
-        .Server(blobs == nullptr ? HttpServerCounters() : blobs->counters(), {})
-        .RefusedServers(refused_servers.counts())
-        .Take();
-  });
-  pages.ready = [&] { return health.started() ? health.Readiness() : StartingPage(deps); };
   ASSIGN_OR_RETURN(const std::unique_ptr<HealthServer> health_server,
                    HealthServer::Start({config.listen_address, config.health_port},
-                                       std::move(pages), deps.log.Named("swarm.http")));
+                                       PagesOf({deps, health, open_server, refused_servers}),
+                                       deps.log.Named("swarm.http")));
   RETURN_IF_ERROR(WaitForIdentity(deps.identity, config.identity_wait, deps.clock, deps.log, stop));
 
   // Only now: who came before would be refused, and told that it is a fault.

@@ -24,7 +24,7 @@ tokens:
 )";
 
 Status Refusal(const std::string& yaml) {
-  const Status status = ParseTokensConfig(yaml, "tokens.yaml").status();
+  Status status = ParseTokensConfig(yaml, "tokens.yaml").status();
   EXPECT_EQ(StableCode(status), status.ok() ? "ok" : "bad-tokens-config");
   return status;
 }

@@ -264,7 +264,7 @@ Status TokenKeeper::KeepSecret(Node& node, SpireAdmin& admin, const std::string&
   }
   TokenContent wanted{.agent = node.agent, .bundle = bundle, .retired = held.retired};
   // What is wrong with old aliases is no reason to leave a node without its token.
-  const Status removed = RemoveRetired(node, admin, wanted.retired);
+  Status removed = RemoveRetired(node, admin, wanted.retired);
   std::ranges::copy(node.retiring, std::back_inserter(wanted.retired));
   if (why != NewToken::kNo) wanted.fresh = &*node.fresh;
   const SecretPatch patch = PlanSecret(held, wanted);

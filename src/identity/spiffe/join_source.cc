@@ -287,7 +287,7 @@ Status JoinSource::ConfirmTime(const Status& expired, const std::stop_token& sto
   ASSIGN_OR_RETURN(connection.trusted, BundleToAttestBy(options_, state_->bundle));
   ASSIGN_OR_RETURN(const std::unique_ptr<SpireClient> client,
                    SpireClient::Make(std::move(connection), stop));
-  const Status asked = client->OwnBundle().status();
+  Status asked = client->OwnBundle().status();
   if (asked.ok()) return asked;
   return WithNext(expired, StrCat("the join token in ", options_.token_file,
                                   " is taken once the SPIRE server answers as one (",
