@@ -260,6 +260,7 @@ Status TokenKeeper::KeepSecret(Node& node, SpireAdmin& admin, const std::string&
   }
   if (why != NewToken::kNo && !node.fresh) {
     node.why = why;
+    if (why == NewToken::kUnknown) entries_at_ = clock_.Now();  // They are lost as well.
     RETURN_IF_ERROR(MakeToken(node, admin, held));
   }
   TokenContent wanted{.agent = node.agent, .bundle = bundle, .retired = held.retired};
