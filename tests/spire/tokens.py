@@ -303,10 +303,6 @@ class Tokens(spire.Case):
         spire.until(lambda: api.data("bundle.pem") not in ("", bundle), "the bundle of the new CA", also=keeper.tail)
         node.start()  # The kubelet has brought nothing as yet.
         node.await_page(503, "is not believed")
-        with api.lock:  # As the guide says it: nobody tells that the server knows this token no more.
-            del api.secrets[SECRET]["data"]["token"]
-        keeper.process.kill()
-        keeper.start()
         self.refilled(api, keeper, second)
         node.await_page(200, "identity: ready, valid until")
         self.assertIn("none of the CAs that it has now has signed the agent's certificate", node.text())
