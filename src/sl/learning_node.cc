@@ -100,6 +100,20 @@ HttpResponse StartingPage(const LearningNodeDeps& deps) {
   return TextResponse(StrCat("node: starting\nidentity: ", IdentityLine(identity), "\n"), 503);
 }
 
+// The port for peers.
+Result<std::unique_ptr<HttpServer>> StartServer(const LearningNodeConfig& config, TlsContext& tls,
+                                                BlobServer& blobs, const Log& log) {
+  HttpServerOptions http = config.http;
+  http.address = config.listen_address;
+  http.port = config.blob_port;
+  return HttpServer::Start(
+      http, &tls,
+      [&blobs](const HttpRequest& request, const std::stop_token& stop) {
+        return blobs.Handle(request, stop);
+      },
+      log.Named("swarm.http"));
+}
+
 // What the pages show; it outlives the health server.
 struct Shown {
   const LearningNodeDeps& deps;
@@ -167,15 +181,7 @@ Result<int> RunLearningNode(const LearningNodeConfig& given, const LearningNodeD
   RETURN_IF_ERROR(WaitForIdentity(deps.identity, config.identity_wait, deps.clock, deps.log, stop));
 
   // Only now: who came before would be refused, and told that it is a fault.
-  HttpServerOptions http = config.http;
-  http.address = config.listen_address;
-  http.port = config.blob_port;
-  ASSIGN_OR_RETURN(server, HttpServer::Start(
-                               http, net.server_tls.get(),
-                               [&](const HttpRequest& request, const std::stop_token& s) {
-                                 return blob_server.Handle(request, s);
-                               },
-                               deps.log.Named("swarm.http")));
+  ASSIGN_OR_RETURN(server, StartServer(config, *net.server_tls, blob_server, deps.log));
   open_server.store(server.get());
 
   const std::string socket_path =
