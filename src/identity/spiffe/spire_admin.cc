@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "grpcpp/grpcpp.h"
 #include "identity/certificate.h"
+#include "identity/spiffe/grpc_call.h"
 #include "identity/spiffe/quiet_grpc.h"
 #include "identity/spiffe/spire/agent.grpc.pb.h"
 #include "identity/spiffe/spire/bundle.grpc.pb.h"
@@ -50,13 +51,7 @@ SpireEntry EntryOf(const types::Entry& entry) {
 struct SpireAdmin::Impl {
   template <typename Call>
   Status Do(std::string_view what, const Call& call) {
-    grpc::ClientContext context;
-    // gRPC takes no clock of ours: its deadlines are real time.
-    context.set_deadline(
-        gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-                     gpr_time_from_millis(Millis(options.call_timeout), GPR_TIMESPAN)));
-    const std::stop_callback cancel(stop, [&] { context.TryCancel(); });
-    return StatusOf(call(context), what);
+    return StatusOf(CallWithin(options.call_timeout, stop, call), what);
   }
   [[nodiscard]] Status StatusOf(const grpc::Status& status, std::string_view what) const;
   [[nodiscard]] Status Broken(std::string_view what) const {

@@ -12,6 +12,7 @@
 #include "grpcpp/security/tls_credentials_options.h"
 #include "identity/certificate.h"
 #include "identity/certificate_request.h"
+#include "identity/spiffe/grpc_call.h"
 #include "identity/spiffe/quiet_grpc.h"
 #include "identity/spiffe/spire/agent.grpc.pb.h"
 #include "identity/spiffe/spire/bundle.grpc.pb.h"
@@ -192,16 +193,9 @@ std::string SpireServer::Address() const {
 }
 
 struct SpireClient::Impl {
-  // One call: `call` gets a context with the deadline, and ends early on `stop`.
   template <typename Call>
   Status Do(std::string_view what, const Call& call) {
-    grpc::ClientContext context;
-    // gRPC takes no clock of ours: its deadlines are real time.
-    context.set_deadline(
-        gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-                     gpr_time_from_millis(Millis(options.call_timeout), GPR_TIMESPAN)));
-    const std::stop_callback cancel(stop, [&] { context.TryCancel(); });
-    return StatusOf(call(context), what);
+    return StatusOf(CallWithin(options.call_timeout, stop, call), what);
   }
   [[nodiscard]] Status StatusOf(const grpc::Status& status, std::string_view what) const;
   [[nodiscard]] Result<SpireBundle> BundleOf(const types::Bundle& bundle,
