@@ -1,10 +1,9 @@
 #include "kube_import.h"
 
-#include <algorithm>
-
 #include "base/fs.h"
 #include "base/text.h"
 #include "environment.h"
+#include "kube/is_in.h"
 #include "kube/manifest.h"
 #include "kube/overlay_folder.h"
 
@@ -12,11 +11,6 @@ namespace starling {
 namespace {
 
 constexpr std::size_t kFilesMax = 100;
-
-template <std::size_t kCount>
-bool Has(const std::array<std::string_view, kCount>& names, std::string_view name) {
-  return std::find(names.begin(), names.end(), name) != names.end();
-}
 
 template <typename Match>
 std::optional<kube::KnownSetting> Find(bool learning, const Match& match) {
@@ -36,12 +30,12 @@ kube::SettingsLookup SettingsForImport() {
   return {[](bool learning, std::string_view variable) {
             return Find(learning, [&](const Setting& setting) {
               return !variable.empty() &&
-                     (Has(setting.env, variable) || Has(setting.env_03, variable));
+                     (IsIn(setting.env, variable) || IsIn(setting.env_03, variable));
             });
           },
           [](bool learning, std::string_view option) {
             return Find(learning, [&](const Setting& setting) {
-              return !option.empty() && (setting.name == option || Has(setting.flags, option));
+              return !option.empty() && (setting.name == option || IsIn(setting.flags, option));
             });
           }};
 }

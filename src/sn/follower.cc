@@ -163,7 +163,7 @@ Status Follower::Join(const std::stop_token& stop) {
 
 void Follower::Works() {
   const bool was_away = shared_.With([](Shared& shared) {
-    shared.caught_up = shared.reached = true;
+    shared.caught_up = true;
     return !std::exchange(shared.trouble, "").empty();
   });
   if (!was_away) return;
@@ -177,7 +177,7 @@ void Follower::Failed(const Status& why) {
   const bool still = IsStillStarting(why, deps_.clock.Now() - began_);
   bool early = false;
   const bool news = shared_.With([&](Shared& shared) {
-    early = still && !shared.reached;
+    early = still && !shared.caught_up;
     shared.current = (shared.current + 1) % options_.sentinels.size();
     if (shared.trouble.empty()) shared.since = deps_.clock.UtcNow();
     const bool was_warned = std::exchange(shared.warned, !early);

@@ -65,8 +65,7 @@ class Follower {
     std::string trouble = "has not answered yet";  // "" while it answers
     UtcTime since;                                 // of the trouble
     bool caught_up = false;
-    bool reached = false;  // ever
-    bool warned = false;   // of the trouble
+    bool warned = false;  // of the trouble
   };
   [[nodiscard]] ClientRequest Request(std::string target) const;
   Status Step(const std::stop_token& stop);
