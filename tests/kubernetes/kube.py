@@ -50,10 +50,6 @@ class Cluster:
         done = self.script("k", *arguments, stdin=stdin, check=check, limit=limit)
         return done.stdout if done.returncode == 0 else done.stdout + done.stderr
 
-    def succeeds(self, *arguments):
-        """Whether kubectl does."""
-        return self.script("k", *arguments, check=False).returncode == 0
-
     def json(self, what, namespace="default"):
         """An object (pod/web) or a list (pods) of the API; None if it is not there."""
         text = self.kubectl("-n", namespace, "get", what, "-o", "json", "--ignore-not-found")
@@ -73,9 +69,6 @@ class Cluster:
                 raise Failed(f"{path}: no {old!r} to replace")
             text = text.replace(old, new)
         return text
-
-    def apply_folder(self, path, edits=()):
-        return self.kubectl("apply", "-f", "-", stdin=self.kustomize(path, edits))
 
     def delete_folder(self, path, edits=()):
         return self.kubectl("delete", "--ignore-not-found", "-f", "-", stdin=self.kustomize(path, edits))
