@@ -57,14 +57,23 @@ struct SnLink::Impl {
   void Tail(const std::stop_token& stop);
   void SendLoop(const std::stop_token& stop);
   // True when `out` need not be sent again.
+  // What one thread is about to ask.
+  struct Attempt {
+    std::size_t sn = 0;
+    bool at_start = false;  // no SN had answered yet when it began
+  };
+  [[nodiscard]] Attempt Begin() const {
+    const std::scoped_lock lock(mutex);
+    return {current.load(), !reached};
+  }
   bool SendOnce(const Outgoing& out, const std::stop_token& stop);
   Result<LedgerNews> AskForNews(const Endpoint& sn, const Place& at, const std::stop_token& stop);
   Status AskAhead(const Endpoint& sn, const Place& at, const Status& why,
                   const std::stop_token& stop);
   Status NameTheSplit(const Endpoint& sn, const Place& at, const Status& why,
                       const std::stop_token& stop);
-  // The SN numbered `failed` does not do; the next one is tried, by both threads.
-  void Failed(std::size_t failed, const Status& why);
+  // The SN of this attempt does not do; the next one is tried, by both threads.
+  void Failed(const Attempt& attempt, const Status& why);
   void Works();
   void NoteClock(const Json& answer);
   void Pause(Duration& pause, const std::stop_token& stop);
@@ -102,10 +111,10 @@ struct SnLink::Impl {
   std::jthread sender;
 };
 
-void SnLink::Impl::Failed(std::size_t failed, const Status& why) {
+void SnLink::Impl::Failed(const Attempt& attempt, const Status& why) {
   // The other thread may have gone on already.
-  std::size_t expected = failed;
-  static_cast<void>(current.compare_exchange_strong(expected, failed + 1));
+  std::size_t expected = attempt.sn;
+  static_cast<void>(current.compare_exchange_strong(expected, attempt.sn + 1));
   std::string line;
   bool early = false;
   {
@@ -115,9 +124,11 @@ void SnLink::Impl::Failed(std::size_t failed, const Status& why) {
     const std::string next = options.sns.size() > 1
                                  ? StrCat(Sn(current.load()).Url(), " is asked instead; ")
                                  : "asked again every few seconds; ";
-    line = StrCat("no answer from the SN ", Sn(failed).Url(), " since ",
+    line = StrCat("no answer from the SN ", Sn(attempt.sn).Url(), " since ",
                   FormatLocalTime(*trouble_since), ": ", words.what, "; next: ", next, words.next);
-    early = !reached && IsStillStarting(why, clock.Now() - began);
+    // An attempt that waited in vain says nothing of an SN that came meanwhile and answered the
+    // other thread.
+    early = attempt.at_start && IsStillStarting(why, clock.Now() - began);
     if (line == trouble && (early || warned)) return;
     trouble = line;
     warned = !early;
@@ -215,12 +226,12 @@ void SnLink::Impl::Tail(const std::stop_token& stop) {
       const std::scoped_lock lock(mutex);
       at = place;
     }
-    const std::size_t number = current.load();
-    Result<LedgerNews> news = AskForNews(Sn(number), at, stop);
+    const Attempt attempt = Begin();
+    Result<LedgerNews> news = AskForNews(Sn(attempt.sn), at, stop);
     if (stop.stop_requested()) return;
     if (IsSplit(news.status())) return on_event(SnRefusal{false, news.status(), ""});
     if (!news.ok()) {
-      Failed(number, news.status());
+      Failed(attempt, news.status());
       Pause(pause, stop);
       continue;
     }
@@ -245,8 +256,8 @@ bool SnLink::Impl::SendOnce(const Outgoing& out, const std::stop_token& stop) {
   AddHeaders(request);
   request.body = out.enrol ? Json{{"contract", out.contract.value()}, {"claim", out.text}}.dump()
                            : Json{{"entries", Json::array({out.text})}}.dump();
-  const std::size_t number = current.load();
-  const Result<Json> answer = client.DoJson(Sn(number), request, stop);
+  const Attempt attempt = Begin();
+  const Result<Json> answer = client.DoJson(Sn(attempt.sn), request, stop);
   if (answer.ok()) {
     Works();
     if (out.enrol) on_event(SnEnrolled{EndOf(*answer)});
@@ -266,7 +277,7 @@ bool SnLink::Impl::SendOnce(const Outgoing& out, const std::stop_token& stop) {
   // Sent twice because the first answer was lost: it is in the log already.
   if (!out.enrol && StableCode(why) == "seq-used") return true;
   if (IsPassing(why)) {
-    Failed(number, why);
+    Failed(attempt, why);
     return false;
   }
   on_event(SnRefusal{out.enrol, why, out.text});

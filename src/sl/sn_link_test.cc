@@ -2,6 +2,7 @@
 
 #include <condition_variable>
 #include <optional>
+#include <utility>
 
 #include "base/fs.h"
 #include "base/leaping_clock_testing.h"
@@ -80,7 +81,12 @@ class SnLinkTest : public HttpsTest {
     }
     const auto from = static_cast<std::size_t>(std::stoul(request.query.at("from")));
     {
-      const std::scoped_lock lock(mutex_);
+      std::unique_lock lock(mutex_);
+      if (std::exchange(first_waits_, false)) {
+        changed_.notify_all();
+        static_cast<void>(changed_.wait(lock, stop, [this] { return let_go_; }));
+        return Refusal(absl::StatusCode::kUnavailable, "unreachable");
+      }
       if (nonsense_answers_ > 0 && --nonsense_answers_ == 0) log_.Alter(1, "head", good_head_);
       if (other_) return JsonResponse(other_->Answer(from, other_->end()));
     }
@@ -125,6 +131,8 @@ class SnLinkTest : public HttpsTest {
   Json good_head_;                 // of entry 1, as it should be
   std::optional<ShownLog> other_;  // shown from then on
   int nonsense_answers_ = 0;
+  bool first_waits_ = false;  // the first question for entries, until let_go_: in vain
+  bool let_go_ = false;
   KeptLog* kept_log_ = nullptr;
   std::condition_variable_any changed_;
   std::int64_t final_ = -1;  // −1: the end
@@ -339,6 +347,32 @@ TEST_F(SnLinkTest, AnSnThatIsNotThereYetIsAWarningAfterAMinute) {
   clock.Leap(61s);
   wait_for("WARNING : no answer from the SN");
   link_.reset();  // before its clock
+}
+
+// As where the first packets to an SN that is not ready yet are dropped: who waited for their
+// answer hears nothing of the other thread's success.
+TEST_F(SnLinkTest, AnAttemptOlderThanTheFirstAnswerIsNoWarning) {
+  const ScratchDirectory scratch;
+  const std::string path = scratch.path() + "/log.txt";
+  link_log_ = Log::ToFile("link", LogLevel::kInfo, LogFormat::kText, path);
+  first_waits_ = true;
+  Connect();
+  {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return !first_waits_; });
+  }
+  link_->SendEntry("entry");
+  while (!link_->Trouble().empty()) std::this_thread::yield();  // the SN has answered the sender
+  {
+    const std::scoped_lock lock(mutex_);
+    let_go_ = true;
+    changed_.notify_all();
+  }
+
+  EXPECT_TRUE(std::holds_alternative<LedgerNews>(Next()));
+
+  EXPECT_THAT(*ReadFile(path), HasSubstr("INFO : no answer from the SN"));
+  EXPECT_THAT(*ReadFile(path), ::testing::Not(HasSubstr("WARNING")));
 }
 
 }  // namespace

@@ -95,10 +95,10 @@ class ImportedRun(unittest.TestCase):
         self.assertEqual(len(ends), 1, ends)
 
     def test_nothing_is_a_warning(self):
-        for job in LEARNING_NODES:
-            self.assertEqual(self.swarm.warnings(self.swarm.lines(self.swarm.pods_of(job)[0], "sl")), [])
-        for node in NETWORK_NODES:
-            self.assertEqual(self.swarm.warnings(self.swarm.lines(f"{node}-0", "network-node")), [])
+        logs = [(self.swarm.pods_of(job)[0], "sl") for job in LEARNING_NODES] + [(f"{node}-0", "network-node") for node in NETWORK_NODES]
+        logs = {pod: self.swarm.lines(pod, container) for pod, container in logs}
+        told = "\n".join(f"{pod} | {line}" for pod, lines in logs.items() for line in lines)
+        self.assertEqual([line for lines in logs.values() for line in self.swarm.warnings(lines)], [], told)
 
     def test_every_signature_holds(self):
         self.assertIn("0 ignored", self.swarm.verify(*(f"starling-state-{node}-0" for node in NETWORK_NODES)))
