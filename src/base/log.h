@@ -47,6 +47,11 @@ class Log {
     Write(LogLevel::kError, fmt::format(f, std::forward<A>(a)...));
   }
 
+  template <typename... A>
+  void Say(LogLevel level, fmt::format_string<A...> f, A&&... a) const {
+    Write(level, fmt::format(f, std::forward<A>(a)...));
+  }
+
  private:
   void Write(LogLevel level, std::string_view message) const;
   std::shared_ptr<spdlog::logger> logger_;

@@ -165,7 +165,9 @@ void ServerBook::RefuseHandshake(const std::string& peer, const Status& why) {
     const std::scoped_lock lock(mutex_);
     refused_peers_.Add(peer.substr(0, peer.rfind(':')), code, text, BookNow());
   }
-  Refuse(peer, code, text);
+  // Who gave up was not judged: either side may have been held up for too long, and it asks again.
+  const bool left = code == "handshake-broken" || code == "too-slow";
+  Refuse(peer, code, text, left ? LogLevel::kInfo : LogLevel::kWarning);
 }
 
 HttpServer::Refused ServerBook::refused_peers(Duration span) const {

@@ -23,8 +23,9 @@ class ServerBook {
   void CountConnection() { connections_.fetch_add(1, std::memory_order_relaxed); }
   void CountRequest() { requests_.fetch_add(1, std::memory_order_relaxed); }
   void CountBytes(std::uint64_t in, std::uint64_t out);
-  void Refuse(const std::string& peer, const std::string& code, std::string_view why) {
-    refusals_.Refuse(peer, code, why);
+  void Refuse(const std::string& peer, const std::string& code, std::string_view why,
+              LogLevel level = LogLevel::kWarning) {
+    refusals_.Refuse(peer, code, why, level);
   }
   // A handshake failed; `peer` is the address with its port.
   void RefuseHandshake(const std::string& peer, const Status& why);

@@ -2,11 +2,11 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-#include <filesystem>
 #include <string>
 #include <thread>
 
 #include "base/fs.h"
+#include "base/scratch_testing.h"
 #include "gtest/gtest.h"
 #include "http/http_testing.h"
 #include "http/socket.h"
@@ -242,24 +242,40 @@ TEST_F(HandshakeTest, ASilentServerIsGivenUp) {
   EXPECT_TRUE(absl::IsDeadlineExceeded(stream.status())) << stream.status();
 }
 
-TEST_F(HandshakeTest, RefusalsAreLoggedWithTheReason) {
-  const std::string path =
-      ::testing::TempDir() + "starling-handshake-" + std::to_string(server_->port()) + ".log";
-  auto logged = HttpServer::Start(LocalOptions(), server_party_.tls.get(), SayPeer,
-                                  Log::ToFile("test", LogLevel::kInfo, LogFormat::kText, path));
-  ASSERT_TRUE(logged.ok());
-  server_ = *std::move(logged);
-  server_endpoint_.port = server_->port();
+class LoggedHandshakeTest : public HandshakeTest {
+ protected:
+  LoggedHandshakeTest() {
+    auto logged = HttpServer::Start(LocalOptions(), server_party_.tls.get(), SayPeer,
+                                    Log::ToFile("test", LogLevel::kInfo, LogFormat::kText, path_));
+    EXPECT_TRUE(logged.ok());
+    server_ = *std::move(logged);
+    server_endpoint_.port = server_->port();
+  }
+  const ScratchDirectory scratch_;
+  const std::string path_ = scratch_.File("log");
+};
+
+TEST_F(LoggedHandshakeTest, WhoGivesUpIsCountedAndNoWarning) {
+  {
+    const auto stream = Stream::ConnectPlain("127.0.0.1", server_->port(), 60s, 60s, {});
+    ASSERT_TRUE(stream.ok());
+  }
+  EXPECT_EQ(AwaitRefused("handshake-broken"), 1U);
+  server_->Stop();
+  EXPECT_NE(ReadFile(path_)->find("INFO : refused 127.0.0.1:"), std::string::npos);
+  EXPECT_EQ(ReadFile(path_)->find("WARNING"), std::string::npos);
+}
+
+TEST_F(LoggedHandshakeTest, RefusalsAreLoggedWithTheReason) {
   Party client = Client(MakeState(clock_, authority_, {&authority_}, {.path = "/swarm/swci"}));
   EXPECT_FALSE(Get(client).ok());
   EXPECT_EQ(AwaitRefused("wrong-path"), 1U);
   server_->Stop();
-  const auto text = ReadFile(path);
+  const auto text = ReadFile(path_);
   ASSERT_TRUE(text.ok());
-  EXPECT_NE(text->find("refused 127.0.0.1:"), std::string::npos) << *text;
+  EXPECT_NE(text->find("WARNING : refused 127.0.0.1:"), std::string::npos) << *text;
   EXPECT_NE(text->find("wrong-path"), std::string::npos) << *text;
   EXPECT_NE(text->find("spiffe://swarm.local/swarm/swci"), std::string::npos) << *text;
-  std::filesystem::remove(path);
 }
 
 }  // namespace

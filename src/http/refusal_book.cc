@@ -7,8 +7,8 @@
 
 namespace starling {
 
-void RefusalBook::Refuse(const std::string& address, const std::string& code,
-                         std::string_view why) {
+void RefusalBook::Refuse(const std::string& address, const std::string& code, std::string_view why,
+                         LogLevel level) {
   const Moment now = MomentNow();
   std::uint64_t unlogged = 0;
   {
@@ -24,7 +24,7 @@ void RefusalBook::Refuse(const std::string& address, const std::string& code,
   }
   const std::string more =
       unlogged > 0 ? StrCat(" (and ", unlogged, " more since the last such line)") : "";
-  log_.Warning("refused {}{}: {}: {}{}", whom_, address, code, why, more);
+  log_.Say(level, "refused {}{}: {}: {}{}", whom_, address, code, why, more);
 }
 
 RefusalCounts RefusalBook::counts() const {

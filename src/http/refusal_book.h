@@ -31,7 +31,8 @@ class RefusalBook {
   RefusalBook(const RefusalBook&) = delete;
   RefusalBook& operator=(const RefusalBook&) = delete;
 
-  void Refuse(const std::string& address, const std::string& code, std::string_view why);
+  void Refuse(const std::string& address, const std::string& code, std::string_view why,
+              LogLevel level = LogLevel::kWarning);
   [[nodiscard]] RefusalCounts counts() const;
   [[nodiscard]] const Log& log() const { return log_; }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/starting.h"
 #include "base/text.h"
 
 namespace starling {
@@ -106,9 +107,10 @@ void LiveSource::Publish(std::shared_ptr<const IdentityState> state, const Statu
     if (now->svid != nullptr && !SameLeaf(*before, *now)) ++report_.rotations;
     if (!SameBundles(*before, *now)) ++report_.bundle_changes;
     recovered = !report_.trouble.ok() && trouble.ok();
-    troubled = !trouble.ok() && report_.trouble != trouble;
+    troubled = !trouble.ok() && (report_.trouble != trouble || said_softly_);
     if (report_.trouble.ok() && !trouble.ok()) report_.trouble_since = clock_.UtcNow();
     report_.trouble = trouble;
+    said_softly_ = false;
     changed_.notify_all();
   }
   if (troubled) log_.Warning("{}", ErrorLine(trouble, "identity"));
@@ -160,17 +162,22 @@ void LiveSource::Fail(const Status& trouble) { TakeTrouble(trouble, true); }
 
 void LiveSource::TakeTrouble(const Status& trouble, bool fatal) {
   CHECK(!trouble.ok());
+  bool early = false;
   {
     const std::scoped_lock lock(mutex_);
-    const bool same = report_.trouble == trouble;
+    // An entry is made beside us, too, and takes its time to come.
+    early = !fatal && report_.updates == 0 && clock_.Now() - began_ < kStartTogether &&
+            (IsAway(trouble) || StableCode(trouble) == "no-matching-entry");
+    const bool same = report_.trouble == trouble && (early || !said_softly_);
     if (report_.trouble.ok()) report_.trouble_since = clock_.UtcNow();
     report_.trouble = trouble;
     failed_ = failed_ || fatal;
     changed_.notify_all();
     // Whoever waits for a first identity gets a fatal trouble as the answer, and says it once.
     if (same || (fatal && report_.updates == 0)) return;
+    said_softly_ = early;
   }
-  log_.Warning("{}", ErrorLine(trouble, "identity"));
+  log_.Say(early ? LogLevel::kInfo : LogLevel::kWarning, "{}", ErrorLine(trouble, "identity"));
 }
 
 }  // namespace starling

@@ -35,8 +35,9 @@ class LiveSource : public SvidSource {
   // There is no identity any more: what is held is published without its SVID. The bundles stay, as
   // nothing is said of them. A `why` is the trouble of it.
   void Withdraw(const Status& why = absl::OkStatus());
-  // What keeps the next state from coming; the state that is held stays as it is. Logged as a
-  // warning when the words are others than those of the last trouble.
+  // What keeps the next state from coming; the state that is held stays as it is. Logged when the
+  // words are others than those of the last trouble: as a warning, but not before the first state
+  // while who gives it may still be starting.
   void SetTrouble(const Status& trouble);
   // The same, and no identity will ever come from here: AwaitIdentity() ends with it. Not logged
   // before the first state, as AwaitIdentity() answers it.
@@ -49,12 +50,14 @@ class LiveSource : public SvidSource {
   void LogChanges(const IdentityState& before, const IdentityState& now);
 
   const Clock& clock_;
+  const Instant began_ = clock_.Now();
   const Log log_;
   mutable std::mutex mutex_;
   mutable std::condition_variable_any changed_;
   std::shared_ptr<const IdentityState> state_;
   SourceReport report_;
   bool failed_ = false;
+  bool said_softly_ = false;  // the trouble, as information
 };
 
 // Whether two bundles hold the same certificates, in whatever order.

@@ -72,11 +72,6 @@ const Words& WordsOf(std::string_view code) {
 
 }  // namespace
 
-bool IsStillStarting(const Status& failure, Duration age) {
-  return age < kStartTogether &&
-         (absl::IsUnavailable(failure) || absl::IsDeadlineExceeded(failure));
-}
-
 Trouble TroubleOf(const Status& failure) {
   const Words& words = WordsOf(StableCode(failure));
   std::string next = Printable(NextStep(failure), kDetailMax);

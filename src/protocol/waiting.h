@@ -34,10 +34,6 @@ struct Waiting {
 // The words for a failure to reach a node, by the failure's stable code (docs/protocol.md, "Waits
 // in words"). `failure` is not OK; its message follows the words, and its own next step wins.
 [[nodiscard]] Trouble TroubleOf(const Status& failure);
-// Nodes of a swarm are started together, in any order: that another one is not there yet is no
-// fault in the first minute of this one, and said as information. `age`: since this node's start.
-inline constexpr Duration kStartTogether = std::chrono::seconds(60);
-[[nodiscard]] bool IsStillStarting(const Status& failure, Duration age);
 // A node that takes connections and says nothing.
 [[nodiscard]] Trouble SilentTrouble();
 // The clock of one differs from another's by so much that tokens and certificates fail; nothing

@@ -12,14 +12,6 @@ TEST(WaitWords, AFailureIsTheCauseTheDetailAndTheNextStep) {
   EXPECT_NE(trouble.next.find("open its port"), std::string::npos);
 }
 
-TEST(WaitWords, WhoIsNotThereYetInTheFirstMinuteIsStillStarting) {
-  const Status refused = WithCode(absl::UnavailableError("refused"), "connection-refused");
-  EXPECT_TRUE(IsStillStarting(refused, Duration::zero()));
-  EXPECT_TRUE(IsStillStarting(absl::DeadlineExceededError("slow"), kStartTogether - 1ms));
-  EXPECT_FALSE(IsStillStarting(refused, kStartTogether));
-  EXPECT_FALSE(IsStillStarting(absl::UnauthenticatedError("expired"), Duration::zero()));
-}
-
 TEST(WaitWords, TheNextStepThatAnErrorBringsWins) {
   const Trouble trouble =
       TroubleOf(WithNext(WithCode(absl::UnavailableError("x"), "unknown-host"), "do that"));

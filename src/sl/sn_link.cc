@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/check.h"
+#include "base/starting.h"
 #include "base/text.h"
 #include "crypto/json.h"
 
@@ -56,25 +57,28 @@ struct SnLink::Impl {
 
   void Tail(const std::stop_token& stop);
   void SendLoop(const std::stop_token& stop);
-  // True when `out` need not be sent again.
-  // What one thread is about to ask.
+  // What one thread asks.
   struct Attempt {
     std::size_t sn = 0;
-    bool at_start = false;  // no SN had answered yet when it began
+    Instant began;
   };
-  [[nodiscard]] Attempt Begin() const {
-    const std::scoped_lock lock(mutex);
-    return {current.load(), !reached};
-  }
+  struct Answer {
+    std::size_t sn = 0;
+    Instant at;
+  };
+  [[nodiscard]] Attempt Begin() const { return {current.load(), clock.Now()}; }
+  // True when `out` need not be sent again.
   bool SendOnce(const Outgoing& out, const std::stop_token& stop);
   Result<LedgerNews> AskForNews(const Endpoint& sn, const Place& at, const std::stop_token& stop);
   Status AskAhead(const Endpoint& sn, const Place& at, const Status& why,
                   const std::stop_token& stop);
   Status NameTheSplit(const Endpoint& sn, const Place& at, const Status& why,
                       const std::stop_token& stop);
+  // It came, or woke up, while this thread still waited in vain, and has answered the other one.
+  [[nodiscard]] bool IsOvertaken(const Attempt& attempt, const Status& why) const;
   // The SN of this attempt does not do; the next one is tried, by both threads.
   void Failed(const Attempt& attempt, const Status& why);
-  void Works();
+  void Works(const Attempt& attempt);
   void NoteClock(const Json& answer);
   void Pause(Duration& pause, const std::stop_token& stop);
   [[nodiscard]] const Endpoint& Sn(std::size_t number) const {
@@ -105,20 +109,30 @@ struct SnLink::Impl {
   bool end_told = false;               // by a LedgerNews; the tail's thread only
   std::optional<UtcTime> trouble_since;
   const Instant began = clock.Now();
-  bool reached = false;  // any SN, ever
-  bool warned = false;   // of the trouble
-  std::jthread tail;     // last: they use what is above
+  std::optional<Answer> last_answer;  // of any SN
+  bool warned = false;                // of the trouble
+  std::jthread tail;                  // last: they use what is above
   std::jthread sender;
 };
 
+bool SnLink::Impl::IsOvertaken(const Attempt& attempt, const Status& why) const {
+  const std::scoped_lock lock(mutex);
+  return IsAway(why) && last_answer && last_answer->sn == attempt.sn &&
+         last_answer->at >= attempt.began;
+}
+
 void SnLink::Impl::Failed(const Attempt& attempt, const Status& why) {
-  // The other thread may have gone on already.
-  std::size_t expected = attempt.sn;
-  static_cast<void>(current.compare_exchange_strong(expected, attempt.sn + 1));
+  if (IsOvertaken(attempt, why)) {
+    return log.Info("one question to the SN {} had no answer: {}; next: asked again",
+                    Sn(attempt.sn).Url(), TroubleOf(why).what);
+  }
   std::string line;
   bool early = false;
   {
     const std::scoped_lock lock(mutex);
+    // The other thread may have gone on already.
+    std::size_t expected = attempt.sn;
+    static_cast<void>(current.compare_exchange_strong(expected, attempt.sn + 1));
     if (!trouble_since) trouble_since = clock.UtcNow();
     const starling::Trouble words = TroubleOf(why);
     const std::string next = options.sns.size() > 1
@@ -126,20 +140,18 @@ void SnLink::Impl::Failed(const Attempt& attempt, const Status& why) {
                                  : "asked again every few seconds; ";
     line = StrCat("no answer from the SN ", Sn(attempt.sn).Url(), " since ",
                   FormatLocalTime(*trouble_since), ": ", words.what, "; next: ", next, words.next);
-    // An attempt that waited in vain says nothing of an SN that came meanwhile and answered the
-    // other thread.
-    early = attempt.at_start && IsStillStarting(why, clock.Now() - began);
+    early = last_answer ? IsAway(why) && clock.Now() - last_answer->at < options.patience
+                        : IsStillStarting(why, clock.Now() - began);
     if (line == trouble && (early || warned)) return;
     trouble = line;
     warned = !early;
   }
-  if (early) return log.Info("{}", line);
-  log.Warning("{}", line);
+  log.Say(early ? LogLevel::kInfo : LogLevel::kWarning, "{}", line);
 }
 
-void SnLink::Impl::Works() {
+void SnLink::Impl::Works(const Attempt& attempt) {
   const std::scoped_lock lock(mutex);
-  reached = true;
+  last_answer = Answer{attempt.sn, clock.Now()};
   trouble.clear();
   trouble_since.reset();
 }
@@ -235,7 +247,7 @@ void SnLink::Impl::Tail(const std::stop_token& stop) {
       Pause(pause, stop);
       continue;
     }
-    Works();
+    Works(attempt);
     pause = options.retry_first;
     if (news->records.empty() && (end_told || !news->at_end)) continue;
     end_told = end_told || news->at_end;
@@ -259,7 +271,7 @@ bool SnLink::Impl::SendOnce(const Outgoing& out, const std::stop_token& stop) {
   const Attempt attempt = Begin();
   const Result<Json> answer = client.DoJson(Sn(attempt.sn), request, stop);
   if (answer.ok()) {
-    Works();
+    Works(attempt);
     if (out.enrol) on_event(SnEnrolled{EndOf(*answer)});
     if (Has(*answer, "ignored") && !answer->at("ignored").empty() &&
         answer->at("ignored")[0].is_string()) {

@@ -349,6 +349,27 @@ TEST_F(SnLinkTest, AnSnThatIsNotThereYetIsAWarningAfterAMinute) {
   link_.reset();  // before its clock
 }
 
+TEST_F(SnLinkTest, AnSnThatIsSilentForAMomentIsNoWarning) {
+  const ScratchDirectory scratch;
+  const std::string path = scratch.path() + "/log.txt";
+  LeapingClock clock;
+  link_clock_ = &clock;
+  link_log_ = Log::ToFile("link", LogLevel::kInfo, LogFormat::kText, path);
+  const auto wait_for = [&](const char* line) {
+    while (ReadFile(path, 10U << 20).value_or("").find(line) == std::string::npos)
+      std::this_thread::yield();
+  };
+  Connect();
+  EXPECT_TRUE(std::holds_alternative<LedgerNews>(Next()));
+  server_.reset();
+  wait_for("INFO : no answer from the SN");
+  EXPECT_EQ(ReadFile(path, 10U << 20)->find("WARNING"), std::string::npos);
+
+  clock.Leap(16s);
+  wait_for("WARNING : no answer from the SN");
+  link_.reset();  // before its clock
+}
+
 // As where the first packets to an SN that is not ready yet are dropped: who waited for their
 // answer hears nothing of the other thread's success.
 TEST_F(SnLinkTest, AnAttemptOlderThanTheFirstAnswerIsNoWarning) {
@@ -371,7 +392,7 @@ TEST_F(SnLinkTest, AnAttemptOlderThanTheFirstAnswerIsNoWarning) {
 
   EXPECT_TRUE(std::holds_alternative<LedgerNews>(Next()));
 
-  EXPECT_THAT(*ReadFile(path), HasSubstr("INFO : no answer from the SN"));
+  EXPECT_THAT(*ReadFile(path), HasSubstr("INFO : one question to the SN"));
   EXPECT_THAT(*ReadFile(path), ::testing::Not(HasSubstr("WARNING")));
 }
 

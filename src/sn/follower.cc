@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/starting.h"
 #include "base/text.h"
 #include "sn/admission.h"
 
@@ -188,10 +189,7 @@ void Follower::Failed(const Status& why) {
       StrCat("the sentinel at ", url, ": ", text,
              "; reads are answered, entries wait for it; next: asked again, every ",
              options_.retry_max / 1s, " s at the latest");
-  if (early)
-    deps_.log.Info("{}", line);
-  else
-    deps_.log.Warning("{}", line);
+  deps_.log.Say(early ? LogLevel::kInfo : LogLevel::kWarning, "{}", line);
   deps_.core.SetUpstreamWait(
       UpstreamWait{.what = StrCat("the sentinel is away: ", text),
                    .since = deps_.clock.Now(),

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/mailbox.h"
+#include "base/starting.h"
 #include "base/text.h"
 #include "http/metrics.h"
 #include "identity/spiffe/spire_admin.h"
@@ -21,7 +22,8 @@ constexpr std::string_view kManager = "starling-spire-tokens";
 constexpr Duration kServerRetry = 1s;
 
 // What is wrong with which part: one line in the log when it begins, changes and ends, and one in
-// /readyz while it lasts. One thread; the pages belong to others.
+// /readyz while it lasts. What is started beside this process, and may not be there yet in its
+// first minute, is no warning. One thread; the pages belong to others.
 class Troubles {
  public:
   Troubles(const Clock& clock, const Log& log, HealthState& health)
@@ -32,13 +34,19 @@ class Troubles {
     Trouble& trouble = troubles_[part];
     const bool is_new = trouble.line.empty();
     if (is_new) trouble.since = clock_.UtcNow();
+    const bool early =
+        !was_in_order_.contains(part) && IsStillStarting(status, clock_.Now() - began_);
     std::string line = ErrorLine(status, part);
-    if (line != trouble.line) log_.Warning("{}", line);
+    if (line != trouble.line || (!early && !trouble.warned)) {
+      trouble.warned = !early;
+      log_.Say(early ? LogLevel::kInfo : LogLevel::kWarning, "{}", line);
+    }
     trouble.line = std::move(line);
     health_.SetWaiting(part, StrCat(StableCode(status), ": ", status.message(), " (since ",
                                     FormatUtc(trouble.since), "). Next: ", NextStep(status)));
   }
   void Clear(const std::string& part, const std::string& detail) {
+    was_in_order_.insert(part);
     if (troubles_.erase(part) > 0) log_.Info("{}: is in order now", part);
     health_.SetReady(part, detail);
   }
@@ -47,11 +55,14 @@ class Troubles {
   struct Trouble {
     std::string line;
     UtcTime since;
+    bool warned = false;
   };
   const Clock& clock_;
+  const Instant began_ = clock_.Now();
   const Log& log_;
   HealthState& health_;
   std::map<std::string, Trouble> troubles_;
+  std::set<std::string> was_in_order_;  // since the start
 };
 
 struct Counters {

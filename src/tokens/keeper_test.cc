@@ -34,15 +34,17 @@ constexpr const char* kSn = "swarm/sn-identity";
 constexpr const char* kSl = "swarm/sl-identity";
 constexpr const char* kFirst = "made-token-0";
 
-// The wall clock, set forward by a test.
+// Both clocks, each set forward by a test.
 class LaterClock final : public Clock {
  public:
-  [[nodiscard]] Instant Now() const override { return real_.Now(); }
+  [[nodiscard]] Instant Now() const override { return real_.Now() + gone_.load(); }
   [[nodiscard]] UtcTime UtcNow() const override { return real_.UtcNow() + by_.load(); }
+  void Pass(minutes time) { gone_ = time; }
   void Shift(minutes by) { by_ = by; }  // The server's clock is another one: see ShiftAll().
 
  private:
   const RealClock real_;
+  std::atomic<minutes> gone_{minutes(0)};
   std::atomic<minutes> by_{minutes(0)};
 };
 
@@ -373,7 +375,22 @@ TEST_F(TokenKeeperTest, AServerThatIsNotThereYetIsWaitedFor) {
   EXPECT_EQ(Page("/startupz").status, 200);
   spire_.Start();
   EXPECT_TRUE(ReadyComes());
-  EXPECT_EQ(Logged("spire-server: spire-server-unreachable"), 1);
+  EXPECT_EQ(Logged("INFO : spire-server: spire-server-unreachable"), 1);
+  EXPECT_EQ(Logged("WARNING"), 0);
+  // It was there: now it is missed.
+  spire_.Stop();
+  EXPECT_TRUE(
+      Comes([&] { return Logged("WARNING : spire-server: spire-server-unreachable") == 1; }));
+}
+
+TEST_F(TokenKeeperTest, AServerThatIsNotThereAfterAMinuteIsAWarning) {
+  spire_.Stop();
+  Start();
+  ASSERT_TRUE(Comes([&] { return Logged("INFO : spire-server: spire-server-unreachable") == 1; }));
+  EXPECT_EQ(Logged("WARNING"), 0);
+  clock_.Pass(minutes(1));
+  EXPECT_TRUE(
+      Comes([&] { return Logged("WARNING : spire-server: spire-server-unreachable") == 1; }));
 }
 
 TEST_F(TokenKeeperTest, AServerOfAnotherTrustDomainGetsNoEntry) {
