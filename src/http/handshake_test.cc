@@ -244,10 +244,11 @@ TEST_F(HandshakeTest, ASilentServerIsGivenUp) {
 
 class LoggedHandshakeTest : public HandshakeTest {
  protected:
-  LoggedHandshakeTest() {
+  void SetUp() override {
+    HandshakeTest::SetUp();
     auto logged = HttpServer::Start(LocalOptions(), server_party_.tls.get(), SayPeer,
                                     Log::ToFile("test", LogLevel::kInfo, LogFormat::kText, path_));
-    EXPECT_TRUE(logged.ok());
+    ASSERT_TRUE(logged.ok());
     server_ = *std::move(logged);
     server_endpoint_.port = server_->port();
   }
