@@ -4,7 +4,7 @@
 
 # start_go WHAT FOLDER FUNCTION: `FUNCTION FOLDER` in the background, unless the folder is complete.
 start_go() {
-  if [[ ! -e $2/.complete ]]; then start_background "$1" with_lock go "$3" "$2"; fi
+  if ! is_complete "$2"; then start_background "$1" with_lock go "$3" "$2"; fi
 }
 
 # A quarter of an hour of one core.
@@ -16,7 +16,7 @@ start_spire() {
 }
 
 make_spire() { # FOLDER
-  if [[ -e $1/.complete ]]; then return; fi
+  if is_complete "$1"; then return; fi
   local part
   find_go || return 1
   rm -rf "$1"
@@ -35,7 +35,7 @@ start_kubernetes() {
 }
 
 make_kubernetes() { # FOLDER
-  if [[ -e $1/.complete ]]; then return; fi
+  if is_complete "$1"; then return; fi
   local version package name flags=()
   find_go || return 1
   rm -rf "$1"
@@ -68,12 +68,16 @@ find_go() {
 
 # build_go MODULE PACKAGE OUT CGO [LINKER_FLAGS…]: the program PACKAGE of the module tests/MODULE; CGO says whether C may be linked in.
 build_go() {
-  local name memory_gib parallel
+  local name memory_gib parallel try building
   name=$(basename "$([[ $2 == . ]] && echo "$3" || echo "$2")")
   memory_gib=$(($(sed -n 's/^MemAvailable: *\([0-9]*\) kB/\1/p' /proc/meminfo) >> 20))
   parallel=$((memory_gib / 4 > 0 ? memory_gib / 4 : 1)) # A C++ build runs beside it.
-  quietly "go build of $name" "$home/build/log/go-$name" \
-    env GOCACHE="$cache/go/build" GOMODCACHE="$cache/go/mod" GOTOOLCHAIN=local GOWORK=off CGO_ENABLED="$4" \
-    nice "$go" build -C "$home/tests/$1" -p "$((parallel < jobs ? parallel : jobs))" -modcacherw -buildvcs=false -trimpath \
-    -ldflags "-s -w ${*:5}" -o "$3" "$2"
+  building=(env GOCACHE="$cache/go/build" GOMODCACHE="$cache/go/mod" GOTOOLCHAIN=local GOWORK=off CGO_ENABLED="$4"
+    nice "$go" build -C "$home/tests/$1" -p "$((parallel < jobs ? parallel : jobs))" -modcacherw -buildvcs=false -trimpath
+    -ldflags "-s -w ${*:5}" -o "$3" "$2")
+  # There are a thousand modules to download; what has come is kept.
+  for try in "" ", again" ", for the last time"; do
+    if quietly "go build of $name$try" "$home/build/log/go-$name" "${building[@]}"; then return; fi
+  done
+  return 1
 }
