@@ -47,12 +47,17 @@ class Again(unittest.TestCase):
 
     def test_run_again_it_is_another_training_and_the_old_one_stays(self):
         self.train()
-        first = self.swarm.result("sl-node01")
+        first, began = self.swarm.result("sl-node01"), self.swarm.rounds()[0]["sealed_unix_ms"]
         for node in self.swarm.nodes:
             self.swarm.kubectl("delete", "job", node, "--timeout=90s")
             (self.swarm.claim_folder(f"model-{node}") / "model" / "end").unlink()
         self.swarm.apply()
-        self.cluster.wait("rounds of the second training", 180, lambda: 2 < self.swarm.sealed() < first["rounds"])
+
+        def another():
+            rounds = self.swarm.rounds()
+            return len(rounds) > 2 and rounds[0]["sealed_unix_ms"] != began
+
+        self.cluster.wait("rounds of the second training", 180, another)
         self.swarm.finish()
         second = self.swarm.result("sl-node01")
         self.assertNotEqual(first["instance"], second["instance"])

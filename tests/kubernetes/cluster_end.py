@@ -1,5 +1,6 @@
 """That a cluster ends, whatever happens to those who started it, and leaves the machine as it was. It starts clusters of its own."""
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -78,6 +79,11 @@ class End(unittest.TestCase):
         self.wait("the cluster to be dead", lambda: not self.runs())
         self.assertTrue([folder for folder in self.cgroups if folder.exists()], "nobody has cleared up yet")
         self.up()
+        shutil.rmtree(self.state / "run")
+        strays = self.left()
+        self.assertGreater(len(strays), len(self.cgroups), "it runs on, and nothing says so")
+        self.up()
+        self.assertEqual([path for path in strays if path.name == "mountinfo" and path.exists()], [])
         self.script("down")
         self.assertFalse(self.runs())
         self.assertEqual(self.left(), [])

@@ -130,8 +130,9 @@ class Policies(kube.Case):
     def test_a_policy_holds_from_a_pod_s_first_packet(self):
         self.policy(app="early", policyTypes=["Egress"])
         ask = f"{ASK.format(host=self.address, port=8080)} | grep -q HTTP/1 && echo reached || echo not reached"
-        for name, answer in 3 * [("early", "not reached"), ("free", "reached")]:
-            pod = kube.restricted_pod(name, [{"name": name, "image": IMAGE, "command": ["/bin/sh", "-c", ask]}], restartPolicy="Never")
+        patient = ask.replace("nc -w 2 ", "nc -w 20 ")
+        for name, command, answer in 3 * [("early", ask, "not reached"), ("free", patient, "reached")]:
+            pod = kube.restricted_pod(name, [{"name": name, "image": IMAGE, "command": ["/bin/sh", "-c", command]}], restartPolicy="Never")
             self.cluster.apply([pod], SPACE)
             self.cluster.kubectl("-n", SPACE, "wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{name}", "--timeout=60s")
             self.assertEqual(self.cluster.logs(name, namespace=SPACE).splitlines()[-1], answer)

@@ -30,7 +30,7 @@ class Smoke(kube.Case):
     namespaces = {SPACE: None}
 
     def phase(self, pod):
-        return self.cluster.json(f"pod/{pod}", SPACE)["status"].get("phase")
+        return (self.cluster.json(f"pod/{pod}", SPACE) or {"status": {}})["status"].get("phase")
 
     def start(self, pod):
         """A pod for this test: without a controller it would be in the way of a drain."""

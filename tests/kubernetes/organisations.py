@@ -37,10 +37,13 @@ class Organisations(unittest.TestCase):
         self.assertEqual({result["same_on"] for result in results.values()}, {2})
 
     def test_both_hold_the_whole_ledger(self):
-        rounds = {name: swarm.rounds(f"network-node-{name}") for name, swarm in self.swarms.items()}
-        self.assertGreater(len(rounds["a"]), 2)
-        self.assertEqual(rounds["a"], rounds["b"])
-        for told in rounds["a"][1:]:
+        def agreed():
+            rounds = [swarm.rounds(f"network-node-{name}") for name, swarm in self.swarms.items()]
+            return rounds[0] if rounds[0] == rounds[1] else None
+
+        rounds = self.cluster.wait("both network nodes to hold the same rounds", 30, agreed)
+        self.assertGreater(len(rounds), 2)
+        for told in rounds[1:]:
             self.assertLessEqual({p["name"] for p in told["participants"]}, {"sl-node-a", "sl-node-b"})
 
     def test_nothing_is_reached_but_through_the_gateways(self):

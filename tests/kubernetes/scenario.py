@@ -3,10 +3,13 @@ sites have the same model."""
 import datetime
 import json
 import os
+import re
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
+from pathlib import Path
 
 import kube
 from swarm import ENTRIES, HOME, Swarm, moment
@@ -115,6 +118,27 @@ class Scenario(unittest.TestCase):
         done = subprocess.run([os.environ.get("STARLING_PYTHON", sys.executable), "-c", COMPARE, *map(str, models)],
                               capture_output=True, text=True, stdin=subprocess.DEVNULL)
         self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_the_commands_of_the_readme_say_what_it_says(self):
+        """Applied again they change nothing: it is what setUpClass applied."""
+        block, shown = re.search(r"\n## On Kubernetes\n.*?\n```sh\n(.*?)```\n```\n(.*?)```\n", (HOME / "README.md").read_text("utf-8"),
+                                 re.DOTALL).groups()
+        with tempfile.TemporaryDirectory() as folder:
+            kubectl = Path(folder, "kubectl")
+            kubectl.write_text(f'#!/bin/sh\nexec {kube.SCRIPT} k "$@"\n', encoding="utf-8")
+            kubectl.chmod(0o755)
+            done = kube.run(["env", "-C", HOME, f"PATH={folder}:{os.environ['PATH']}", "bash", "-euxc", block])
+        applied, told = done.stdout.split("NAME ", 1)
+        self.assertEqual([line for line in applied.splitlines() if not line.endswith((" unchanged", " condition met"))], [])
+        self.assertEqual(self.shape("NAME " + told), self.shape(shown))
+
+    @staticmethod
+    def shape(text):
+        """What a terminal shows, without what differs from run to run."""
+        for changing, fixed in ((r"(sl-node\d\d)-\w{5}", r"\1-POD"), (r" +\d+m?\d*s?$", " AGE"), (r"^[-\d]+ [:,\d]+", "TIME"),
+                                (r"\b[0-9a-f]{8},", "ROOT,"), (r"\d+ rounds", "N rounds"), (r" +", " ")):
+            text = re.sub(changing, fixed, text, flags=re.MULTILINE)
+        return text.strip()
 
     def test_every_signature_holds(self):
         self.assertIn("0 ignored", self.swarm.verify("state-network-node-sentinel-0", "state-network-node01-0"))

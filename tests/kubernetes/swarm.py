@@ -94,8 +94,9 @@ class Swarm:
         return [line for line in lines if WARNED.search(line)]
 
     def claim_folder(self, claim):
-        """The folder, also of this machine, of a claim's volume; None while it has none."""
-        if not self.cluster.json(f"persistentvolumeclaim/{claim}", self.namespace)["spec"].get("volumeName"):
+        """The folder, also of this machine, of a claim's volume; None while there is none."""
+        found = self.cluster.json(f"persistentvolumeclaim/{claim}", self.namespace)
+        if found is None or not found["spec"].get("volumeName"):
             return None
         return self.cluster.claimed(claim, self.namespace)
 

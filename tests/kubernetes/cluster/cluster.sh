@@ -87,6 +87,20 @@ cgroups_removed() {
   ((left == 0))
 }
 
+# The cgroups' names are this state's own: what still runs in them is a cluster whose state was removed while it ran.
+clear_cgroups() {
+  local folder strays=() process
+  if [[ ! -e $state/run/cgroups ]]; then
+    mkdir -p "$state/run"
+    cgroup_folders >"$state/run/cgroups"
+  fi
+  mapfile -t strays < <(while read -r folder; do
+    find "$folder" -name cgroup.procs -exec cat {} + 2>/dev/null
+  done <"$state/run/cgroups" | sort -u)
+  for process in "${strays[@]}"; do kill -KILL "$process" 2>/dev/null || true; done
+  wait_until 10 "the cgroups to be empty" cgroups_removed || true
+}
+
 # --- up and down ------------------------------------------------------------------------------------------------------
 
 init_found() { init=$(pgrep -P "$1") && [[ -n $init ]]; }
@@ -150,7 +164,7 @@ clear_state() {
     kill -KILL "$init" || true
     wait_until 30 "the processes to end" gone
   fi
-  if [[ -e $state/run/cgroups ]]; then wait_until 10 "the cgroups to be empty" cgroups_removed || true; fi
+  clear_cgroups
   # Their mount namespace is gone with them. Were it not, removing files here would remove what is mounted on them.
   if grep -qF " $state/" /proc/self/mountinfo; then fail "something is mounted below $state"; fi
   rm -rf "${state:?}"/{run,var,volumes}
