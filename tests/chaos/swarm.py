@@ -139,6 +139,17 @@ class Swarm:
         lines = self.page(name, "/metrics")[1].splitlines()
         return {what: float(value) for what, value in (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))}
 
+    def counts(self, name):
+        """The same, once they can be had."""
+        got = {}
+
+        def had():
+            got.update(self.metrics(name))
+            return got
+
+        self.wait(had, f"the metrics of {name}")
+        return got
+
     # --- life ---
 
     def start_sn(self):

@@ -32,7 +32,7 @@ class Federation(spire.Case):
         return {event["event"] for event in peer.events("answer", "failed")}
 
     def refused(self, reason):
-        return self.swarm.metrics("sn").get(f'starling_refused_total{{reason="{reason}"}}', 0)
+        return self.swarm.counts("sn").get(f'starling_refused_total{{reason="{reason}"}}', 0)
 
     def test_by_its_own_bundle_only(self):
         one, two = self.server("one.test", ca_ttl="1h"), self.server("two.test", ca_ttl="1h")
@@ -46,10 +46,10 @@ class Federation(spire.Case):
         self.bundle, self.knocks = one.file("bundle.pem", one.bundle()), 0
         self.assertEqual(self.knock(two), {"answer"})
         # The impostor's CA is believed for two.test from here on; it is not thereby one for one.test.
-        changes = self.swarm.metrics("sn")["starling_identity_bundle_changes_total"]
+        changes = self.swarm.counts("sn")["starling_identity_bundle_changes_total"]
         self.swarm.wait_end()
         one.trust(impostor, "two.test")
-        spire.until(lambda: self.swarm.metrics("sn")["starling_identity_bundle_changes_total"] > changes, "another bundle", also=self.home.tail)
+        spire.until(lambda: self.swarm.counts("sn")["starling_identity_bundle_changes_total"] > changes, "another bundle", also=self.home.tail)
         before = self.refused("unknown-authority")
         self.assertEqual(self.knock(impostor), {"failed"})
         self.assertEqual(self.refused("unknown-authority") - before, 2)

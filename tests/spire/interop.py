@@ -5,8 +5,8 @@ import unittest
 import spire
 from spire_swarm import SpireSwarm
 
-CA_TTL = os.environ.get("SPIRE_CA_TTL", "60s")
-CHANGE = 240  # seconds that a change of a CA of a minute may take on a slow machine
+CA_TTL = os.environ.get("SPIRE_CA_TTL", "80s")
+CHANGE = 240  # seconds that a change of such a CA may take on a slow machine
 
 
 class Interop(spire.Case):

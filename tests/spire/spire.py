@@ -276,7 +276,7 @@ class Case(unittest.TestCase):
         self.begun.append(one)
         return one
 
-    def server(self, trust_domain="swarm.test", ca_ttl="60s", svid_ttl="20s", folder=None, **more):
+    def server(self, trust_domain="swarm.test", ca_ttl="80s", svid_ttl="20s", folder=None, **more):
         server = self.begin(Server(self.folder / (folder or trust_domain), trust_domain, ca_ttl, svid_ttl, **more))
         server.start()
         return server

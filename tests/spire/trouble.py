@@ -29,8 +29,8 @@ class Trouble(spire.Case):
         self.swarm.wait(lambda: all(well(name) for name in names), f"{', '.join(names)} to be well")
 
     def wait_rotated(self, names):
-        before = {name: self.swarm.metrics(name)["starling_identity_rotations_total"] for name in names}
-        self.swarm.wait(lambda: all(self.swarm.metrics(name)["starling_identity_rotations_total"] > before[name] for name in names), "new certificates")
+        before = {name: self.swarm.counts(name)["starling_identity_rotations_total"] for name in names}
+        self.swarm.wait(lambda: all(self.swarm.metrics(name).get("starling_identity_rotations_total", 0) > before[name] for name in names), "new certificates")
 
     def end(self):
         """All rounds had all nodes at the first attempt."""
@@ -40,7 +40,7 @@ class Trouble(spire.Case):
         self.assertEqual(bad, [], bad and self.swarm.story())
 
     def test_the_agent_is_killed_and_comes_back(self):
-        swarm = self.begin_training(nodes=3, min_peers=3, grace=None)
+        swarm = self.begin_training(nodes=3, min_peers=3, grace=None, stall_timeout="20s")
         everyone = ["sn", *swarm.names]
         self.host.kill()
         number = swarm.sealed()
@@ -52,7 +52,7 @@ class Trouble(spire.Case):
         self.end()
 
     def test_the_socket_is_removed_and_replaced(self):
-        swarm = self.begin_training(nodes=3, min_peers=3, grace=None)
+        swarm = self.begin_training(nodes=3, min_peers=3, grace=None, stall_timeout="20s")
         everyone = ["sn", *swarm.names]
         socket = self.host.directory / "api.sock"
         socket.unlink()
