@@ -5,6 +5,7 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <future>
 
 #include "base/leaping_clock_testing.h"
 #include "base/mailbox.h"
@@ -242,6 +243,43 @@ TEST_F(FaultsTest, AProgramThatIsStillStartingWhenItsNodeIsThroughGetsTheFinalMo
   EXPECT_EQ(late.at("over"), true);
   EXPECT_EQ(late.at("root"), over.at("root"));
   EXPECT_EQ(nodes_.at("b")->End().value_or(-1), 0);
+}
+
+// An SN that is not there yet, and a ledger of before: what it says of this node is over.
+TEST_F(FaultsTest, AProgramThatOpensBeforeTheLogIsReadTrainsAnew) {
+  Begin();
+  Round(0);
+  for (const std::string name : {"a", "b"}) OfferFinish(name, 1);
+  for (const std::string name : {"a", "b"}) {
+    EXPECT_EQ(Program(name).Receive().at("over"), true);
+    SayGoodbye(Program(name));
+    EXPECT_EQ(nodes_.at(name)->End().value_or(-1), 0);
+  }
+  const Json first = Ask({.target = "/v1/contracts/t"}).at("instance");
+  ASSERT_TRUE(sn_.Stop().ok());
+
+  std::vector<std::future<Json>> opened;
+  for (const std::string name : {"a", "b"}) {
+    nodes_.at(name)->Start();
+    programs_[name] = std::make_unique<TestProgram>(nodes_.at(name)->socket());
+    opened.push_back(std::async(std::launch::async, [this, &program = Program(name)] {
+      return program.Open(OpeningOf(1, 2));
+    }));
+    const auto connected = [&] {
+      const std::string text = nodes_.at(name)->LogText();
+      const std::size_t one = text.find("program connected");
+      return text.find("program connected", one + 1) != std::string::npos;
+    };
+    while (!connected()) std::this_thread::yield();
+  }
+  ASSERT_TRUE(sn_.Start());
+
+  for (auto& each : opened) EXPECT_EQ(each.get().at("type"), "opened");
+  for (const auto& [name, answer] : Round(0)) {
+    EXPECT_EQ(answer.at("round"), 0) << name;
+    EXPECT_EQ(answer.at("counted"), true) << name;
+  }
+  EXPECT_NE(Ask({.target = "/v1/contracts/t"}).at("instance"), first);
 }
 
 TEST_F(FaultsTest, AClaimThatTheLogNeverShowsIsSentAgainAsItIs) {

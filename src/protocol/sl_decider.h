@@ -163,8 +163,8 @@ class SlDecider {
  public:
   explicit SlDecider(SlConfig config, SlMemory memory = {});
 
-  // The log is replayed up to its end as the SN showed it. Once, before or after OnOpened; an SL
-  // that remembers nothing need not call it.
+  // The log is replayed up to its end as the SN showed it. Once, before or after OnOpened: before
+  // it this SL belongs nowhere and enrols nowhere.
   [[nodiscard]] std::vector<SlEffect> OnStarted(const LedgerState& state, Instant now);
   // The program has opened its session: the model's schema is known, so this SL can enrol.
   [[nodiscard]] std::vector<SlEffect> OnOpened(const LedgerState& state, Instant now);
@@ -222,6 +222,9 @@ class SlDecider {
   [[nodiscard]] std::optional<Waiting> WaitingNow(const LedgerState& state, Instant now) const;
   // What this SL answers to a probe for `instance`; nothing (404) when it is not enrolled in it.
   // The driver adds done_bytes and waiting_for.
+  // Whether it takes part in this instance, which may be another one than the program's training
+  // has in the log: an earlier one that is over.
+  [[nodiscard]] bool IsIn(const Contract& contract) const { return instance_ == contract.instance; }
   [[nodiscard]] std::optional<Progress> ProgressNow(Position instance, const LedgerState& state,
                                                     Instant now) const;
   [[nodiscard]] std::optional<Instant> wake_at() const { return wake_; }

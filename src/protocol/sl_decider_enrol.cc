@@ -18,10 +18,9 @@ constexpr Duration kProgramPatience = 60s;  // a program that is started beside 
 // Until it is in: asks, and knows its own instance from one that was over before.
 void SlDecider::Enrol(const Contract* contract, const Node* me, Instant now, Effects& effects) {
   if (gone_) return Exit("the program ended before its training began", false, effects);
-  if (memory_.instance) {
-    if (!started_) return;  // The log may be incomplete.
-    if (Resume(contract, me, now, effects)) return;
-  }
+  // A log that is not read to its end may show a training that is over as one under way.
+  if (!started_) return;
+  if (memory_.instance && Resume(contract, me, now, effects)) return;
   if (!opened_) return;
   const bool over = contract != nullptr && contract->phase == Phase::kDone;
   if (enrol_sent_ || over_before_) {

@@ -44,6 +44,28 @@ TEST(SlEnrols, AnewWhereAnEarlierTrainingOfTheNameIsOver) {
   EXPECT_EQ(sl.Ledger(), "append checked-in r0 a0");
 }
 
+// A program that opens while the log comes in: a training that is over was under way in between.
+TEST(SlEnrols, OnceTheLogIsReadToItsEnd) {
+  Story story;
+  story.Begin({"a"});
+  story.Round({"a"});
+  Sl sl(story, Sl::Log::kUnread);
+  sl.mute = true;
+  EXPECT_EQ(sl.Open(), "");
+  EXPECT_EQ(sl.Ledger(), "");
+  EXPECT_FALSE(sl.IsIn());
+  ASSERT_EQ(story.Finish("a", FinishMode::kActive), "");
+  story.Round({});
+  EXPECT_EQ(sl.Ledger(), "");
+  EXPECT_EQ(sl.Started(), "enrol");
+  EXPECT_FALSE(sl.IsIn());
+  ASSERT_EQ(story.Create(), "");
+  ASSERT_EQ(story.Enrol("a"), "");
+  EXPECT_EQ(sl.Ledger(), "");
+  EXPECT_TRUE(sl.IsIn());
+  EXPECT_EQ(sl.Sync("a0"), "append checked-in r0 a0");
+}
+
 TEST(SlRound, ChecksInMergesVotesAndAnswersOnce) {
   Trained t;
   EXPECT_EQ(t.sl.Ledger(), "");

@@ -76,10 +76,16 @@ struct Text {
 // One SL under test, "a", in a story in which the others' words are told by the test.
 class Sl {
  public:
-  explicit Sl(Story& story)
-      : Sl(story, SlConfig{story.training, NodeName{"a"}, story.key("a").public_key()}, {}) {}
-  Sl(Story& story, SlConfig config, SlMemory memory)
-      : story_(story), decider_(std::move(config), std::move(memory)) {}
+  enum class Log : std::uint8_t { kRead, kUnread };
+  explicit Sl(Story& story, Log log = Log::kRead)
+      : Sl(story, {story.training, NodeName{"a"}, story.key("a").public_key()}, {}, log) {}
+  // Who remembers where it was is told by the test that the log is read.
+  Sl(Story& story, SlConfig config, const SlMemory& memory, Log log = Log::kRead)
+      : story_(story), decider_(std::move(config), memory) {
+    if (!memory.instance && log == Log::kRead) {
+      EXPECT_EQ(Started(), "");
+    }
+  }
   // One that can be restarted, with what it finds on its disk, and that probes.
   static SlConfig Durable(const Story& story) {
     SlConfig config{story.training, NodeName{"a"}, story.key("a").public_key()};
@@ -104,6 +110,7 @@ class Sl {
     }
     return text;
   }
+  [[nodiscard]] bool IsIn() const { return decider_.IsIn(story_.contract()); }
   std::string Started() { return Do(decider_.OnStarted(state(), now)); }
   std::string Refused(const std::string& why, bool again) {
     return Do(decider_.OnEnrolRefused(why, again, state(), now));

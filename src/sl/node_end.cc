@@ -59,8 +59,8 @@ bool NodeLoop::ProgramRuns() const {
 bool NodeLoop::HasFinished() const {
   const Contract* const now = contract();
   const Node* const me = now == nullptr ? nullptr : now->Find(NodeName{parts_.config.name});
-  return finished_ || (decider_ && me != nullptr && me->key == parts_.key.public_key() &&
-                       me->kind != NodeKind::kTrainer);
+  return finished_ || (decider_ && me != nullptr && decider_->IsIn(*now) &&
+                       me->key == parts_.key.public_key() && me->kind != NodeKind::kTrainer);
 }
 
 void NodeLoop::ProgramFailed(const Status& why) {

@@ -118,6 +118,7 @@ void NodeLoop::Tick(Instant now) {
   if (next_word_ && now >= *next_word_) SayWait(now);
   if (decider_ && decider_->wake_at() && now >= *decider_->wake_at())
     Perform(decider_->OnTime(state(), now));
+  SendOpenedIfEnrolled();
   const Contract* const at = contract();
   std::optional<Progress> progress =
       decider_ && at != nullptr ? decider_->ProgressNow(at->instance, state(), now) : std::nullopt;
@@ -207,22 +208,23 @@ void NodeLoop::Open(const OpenFrame& frame) {
                        frame.platform, frame.tensors.size(), session_->arenas.layout->size(),
                        frame.contract.value());
   const bool was_over = std::exchange(over_, false);
-  if (!resumes || !decider_)
+  const bool was_there = resumes && decider_;
+  if (!was_there)
     MakeDecider({});
   else if (was_over)
     GoBackForProgram();
   program_waits_ = true;
   next_word_ = parts_.deps.clock.Now() + parts_.config.word_every;
   Perform(decider_->OnOpened(state(), parts_.deps.clock.Now()));
+  if (!was_there && replayed_) Started();
   StartFetchIfDue();  // One that waited for the layout.
-  SendOpenedIfEnrolled();
 }
 
 void NodeLoop::SendOpenedIfEnrolled() {
   const Contract* const now = contract();
   if (opened_sent_ || !program_opened_ || now == nullptr) return;
   const Node* const me = now->Find(NodeName{parts_.config.name});
-  if (me == nullptr || !(me->key == parts_.key.public_key())) return;
+  if (me == nullptr || !(me->key == parts_.key.public_key()) || !decider_->IsIn(*now)) return;
   opened_sent_ = true;
   program_waits_ = false;
   next_word_.reset();
@@ -297,6 +299,12 @@ void NodeLoop::Handle(SnEvent event) {
   if (decider_ && contract() != nullptr && replay_.place().position > claim_.seen) SendEnrolment();
 }
 
+// The log is read to its end, for this decider: what an earlier process made is known by it.
+void NodeLoop::Started() {
+  FindAttempts();
+  Perform(decider_->OnStarted(state(), parts_.deps.clock.Now()));
+}
+
 // The decider hears of its enrolment once the log is replayed up to that entry.
 void NodeLoop::TellEnrolled() {
   if (!claim_.stored || replay_.place().position < *claim_.stored) return;
@@ -318,15 +326,14 @@ void NodeLoop::OnNews(const LedgerNews& news) {
   const Contract* const now = contract();
   if (now != nullptr) parts_.board.SetContract(std::make_shared<const Contract>(*now));
   KeepWhatIsNeeded();
+  const bool at_its_end = news.at_end && !std::exchange(replayed_, true);
   if (!decider_) return;
   const Instant at = parts_.deps.clock.Now();
   if (enrol_again_ && now != nullptr) SendEnrolment();
-  SendOpenedIfEnrolled();
   for (const auto& [event, ignored] : own)
     Perform(decider_->OnOwnEntry(event, ignored, state(), at));
-  if (news.at_end && !std::exchange(replayed_, true)) {
-    FindAttempts();
-    Perform(decider_->OnStarted(state(), at));
+  if (at_its_end) {
+    Started();
     if (program_end_) ProgramEnded();
   }
   Perform(decider_->OnLedger(state(), at));

@@ -147,6 +147,7 @@ class NodeLoop {
   void SendEnrolment();
   void SendClaimAgainIfLost(Instant now);
   void KeepWhatIsNeeded();
+  void Started();
   void SendOpenedIfEnrolled();
   void TellEnrolled();
 
