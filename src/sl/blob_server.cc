@@ -134,6 +134,13 @@ HttpResponse BlobServer::Update(const RouteMatch& match, const OfferedUpdate& up
   if (asker->token.root != update.root)
     return ProblemResponse(
         WithCode(absl::PermissionDeniedError("the token is for another blob"), "not-for-you"));
+  // Updates of other rounds, and of other trainings, are on the disk too.
+  const Node* const self = contract->FindKid(deps_.kid);
+  const Member* const member = self == nullptr ? nullptr : contract->FindMember(self->name);
+  if (member == nullptr || member->update != update.root) {
+    return ProblemResponse(WithCode(
+        absl::PermissionDeniedError("this update is no part of the round"), "not-for-you"));
+  }
   if (leaves) return Binary(EncodeLeaves(*update.leaves));
   const Result<std::optional<ByteRange>> range =
       ParseRange(match.request.Header("range"), update.slice.bytes.size());

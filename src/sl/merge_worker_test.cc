@@ -470,6 +470,21 @@ TEST_F(AccessOverTheWireTest, MergedModelsAreForEnrolledNodesOnly) {
   }
 }
 
+// Of an earlier round or training: it is on the disk, and its root is in the log.
+TEST_F(AccessOverTheWireTest, AnUpdateThatIsNoPartOfTheRoundIsNotServed) {
+  const ByteRange all{0, layout_->size()};
+  const std::string target = UpdateTarget(Follower());
+  const std::string token = TokenFor(Leader(), Follower(), all);
+  for (Member& member : contract_.members) {
+    if (member.name.value() == Follower().name()) member.update = contract_.base;
+  }
+  Follower().board().SetContract(std::make_shared<const Contract>(contract_));
+
+  const auto answer = Ask(Leader(), Follower(), target, {{"authorization", token}});
+
+  EXPECT_EQ(CodeOf(answer), "not-for-you");
+}
+
 TEST_F(AccessOverTheWireTest, AnUpdateIsNoLongerServedOnceItsRoundIsSealed) {
   contract_.phase = Phase::kCollecting;
   contract_.round = RoundId{4};
