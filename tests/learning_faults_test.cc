@@ -245,6 +245,29 @@ TEST_F(FaultsTest, AProgramThatIsStillStartingWhenItsNodeIsThroughGetsTheFinalMo
   EXPECT_EQ(nodes_.at("b")->End().value_or(-1), 0);
 }
 
+// A program takes its time to say how well its model does.
+TEST_F(FaultsTest, AResultIsOfItsOwnTrainingWhenTheNextOneHasBegun) {
+  Begin();
+  Round(0);
+  for (const std::string name : {"a", "b"}) OfferFinish(name, 1);
+  const Json over = Program("a").Receive();
+  EXPECT_EQ(Program("b").Receive().at("over"), true);
+  const Json first = Ask({.target = "/v1/contracts/t"}).at("instance");
+  while (nodes_.at("a")->LogText().find("finished: ") == std::string::npos)
+    std::this_thread::yield();
+  Add("c").Start();
+  Open("c", 2);
+  ASSERT_NE(Ask({.target = "/v1/contracts/t"}).at("instance"), first);
+
+  for (int i = 0; i < 50; ++i) {  // The SL reads the news at some time.
+    ASSERT_EQ(Program("a").Ask({{"type", "result"}, {"loss", 0.5}}).at("type"), "ok");
+    const Json result = nodes_.at("a")->ResultFile();
+    ASSERT_EQ(result.at("instance"), first);
+    ASSERT_EQ(result.at("root"), over.at("root"));
+    std::this_thread::sleep_for(10ms);
+  }
+}
+
 // An SN that is not there yet, and a ledger of before: what it says of this node is over.
 TEST_F(FaultsTest, AProgramThatOpensBeforeTheLogIsReadTrainsAnew) {
   Begin();
@@ -275,6 +298,7 @@ TEST_F(FaultsTest, AProgramThatOpensBeforeTheLogIsReadTrainsAnew) {
   ASSERT_TRUE(sn_.Start());
 
   for (auto& each : opened) EXPECT_EQ(each.get().at("type"), "opened");
+  EXPECT_FALSE(std::filesystem::exists(Folder("a", "result.json")));  // it told of the first
   for (const auto& [name, answer] : Round(0)) {
     EXPECT_EQ(answer.at("round"), 0) << name;
     EXPECT_EQ(answer.at("counted"), true) << name;

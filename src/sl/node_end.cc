@@ -1,4 +1,5 @@
 // How a node ends: with its program, with the training, or with an error.
+#include <filesystem>
 #include <utility>
 
 #include "base/fs.h"
@@ -122,8 +123,11 @@ void NodeLoop::LeaveIfOver() {
   exit_ = program_end_ ? program_end_->exit_code : (program_raised_ ? 1 : 0);
 }
 
+// Of the training that this node was in, which may have been followed by another one meanwhile.
 void NodeLoop::WriteResult() {
-  const Contract* const now = contract();
+  const Contract* now = contract();
+  if (now == nullptr || !decider_->IsIn(*now)) now = ended_.get();
+  if (now == nullptr || now->phase != Phase::kDone) return;
   const std::optional<BlobStore::Kept> kept = parts_.store.FindModel(*now->base);
   Json result = {
       {"training", session_->contract.value()}, {"node", parts_.config.name},
@@ -132,9 +136,15 @@ void NodeLoop::WriteResult() {
       {"same_on", now->holders.size()},         {"nodes", now->nodes.size()}};
   if (result_ && result_->loss) result["loss"] = *result_->loss;
   if (result_ && result_->metric) result["metric"] = *result_->metric;
-  const std::string path = parts_.config.state_dir + "/result.json";
-  if (const Status written = WriteFileDurably(path, result.dump(2) + "\n"); !written.ok())
+  if (const Status written = WriteFileDurably(result_path(), result.dump(2) + "\n"); !written.ok())
     parts_.deps.log.Error("{}", ErrorLine(written, "starling sl"));
+}
+
+std::string NodeLoop::result_path() const { return parts_.config.state_dir + "/result.json"; }
+
+void NodeLoop::RemoveResult() const {
+  std::error_code error;  // A disk that refuses this refuses what comes next, which says so.
+  std::filesystem::remove(result_path(), error);
 }
 
 }  // namespace starling

@@ -208,15 +208,12 @@ void NodeLoop::Open(const OpenFrame& frame) {
                        frame.platform, frame.tensors.size(), session_->arenas.layout->size(),
                        frame.contract.value());
   const bool was_over = std::exchange(over_, false);
-  const bool was_there = resumes && decider_;
-  if (!was_there)
-    MakeDecider({});
-  else if (was_over)
-    GoBackForProgram();
+  const bool goes_on = resumes && decider_ && (!was_over || GoBackForProgram());
+  if (!goes_on) MakeDecider({});
   program_waits_ = true;
   next_word_ = parts_.deps.clock.Now() + parts_.config.word_every;
   Perform(decider_->OnOpened(state(), parts_.deps.clock.Now()));
-  if (!was_there && replayed_) Started();
+  if (!goes_on && replayed_) Started();
   StartFetchIfDue();  // One that waited for the layout.
 }
 
@@ -305,6 +302,12 @@ void NodeLoop::Started() {
   Perform(decider_->OnStarted(state(), parts_.deps.clock.Now()));
 }
 
+void NodeLoop::KeepTheEnd() {
+  const Contract* const now = contract();
+  if (now != nullptr && decider_->IsIn(*now) && now->phase == Phase::kDone)
+    ended_ = std::make_shared<const Contract>(*now);
+}
+
 // The decider hears of its enrolment once the log is replayed up to that entry.
 void NodeLoop::TellEnrolled() {
   if (!claim_.stored || replay_.place().position < *claim_.stored) return;
@@ -338,6 +341,7 @@ void NodeLoop::OnNews(const LedgerNews& news) {
   }
   Perform(decider_->OnLedger(state(), at));
   TellEnrolled();
+  KeepTheEnd();
   ResolveTrouble(at);
 }
 

@@ -119,7 +119,7 @@ class NodeLoop {
   Status Resume();
   void MakeDecider(SlMemory memory);
   void FindAttempts();
-  void GoBackForProgram();
+  [[nodiscard]] bool GoBackForProgram();
   [[nodiscard]] Status EnsureArenas();
   [[nodiscard]] Result<Layout> LayoutOnDisk() const;
   [[nodiscard]] std::optional<OfferedUpdate> OwnUpdate(const MergeJob& job) const;
@@ -148,6 +148,7 @@ class NodeLoop {
   void SendClaimAgainIfLost(Instant now);
   void KeepWhatIsNeeded();
   void Started();
+  void KeepTheEnd();
   void SendOpenedIfEnrolled();
   void TellEnrolled();
 
@@ -182,6 +183,8 @@ class NodeLoop {
   void ProgramFailed(const Status& why);
   void SayAway(const std::string& why);
   void WriteResult();
+  void RemoveResult() const;
+  [[nodiscard]] std::string result_path() const;
   void LeaveIfOver();
   void Stop();  // It was told to.
 
@@ -198,9 +201,10 @@ class NodeLoop {
   bool program_opened_ = false;  // a session is open, not only remembered
   bool opened_sent_ = false;
   bool enrol_again_ = false;
-  bool resumed_ = false;               // goes on where an earlier process was enrolled
-  bool replayed_ = false;              // the log, to its end
-  std::map<std::string, Event> said_;  // sent, and not seen in the log so far
+  bool resumed_ = false;                   // goes on where an earlier process was enrolled
+  bool replayed_ = false;                  // the log, to its end
+  std::shared_ptr<const Contract> ended_;  // the training that this node was in, once it is over
+  std::map<std::string, Event> said_;      // sent, and not seen in the log so far
   // The claim that was sent last.
   struct Claim {
     std::optional<Position> instance;  // that it names

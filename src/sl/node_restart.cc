@@ -53,15 +53,17 @@ void NodeLoop::FindAttempts() {
 }
 
 // This SL was through with its training when its own program, started beside it, was not ready yet:
-// it goes on as after a restart, and the program gets the final model.
-void NodeLoop::GoBackForProgram() {
+// it goes on as after a restart, and the program gets the final model. False when another training
+// has begun since, which the program takes part in.
+bool NodeLoop::GoBackForProgram() {
   const Contract* const now = contract();
-  if (now == nullptr) return;
+  if (now == nullptr || !decider_->IsIn(*now)) return false;
   SlMemory memory;
   memory.instance = now->instance;
   if (parts_.store.FindModel(*now->base)) memory.models.insert(*now->base);
   MakeDecider(std::move(memory));
   Perform(decider_->OnStarted(state(), parts_.deps.clock.Now()));
+  return true;
 }
 
 Status NodeLoop::MakeArenas(std::shared_ptr<const Layout> layout) {

@@ -130,6 +130,8 @@ void NodeLoop::PerformHeld(Instant now) {
 }
 
 void NodeLoop::Do(const RememberEffect& effect) {
+  // What is there tells of an earlier training.
+  if (effect.instance) RemoveResult();
   const Status written =
       effect.instance ? WriteHome(parts_.config.state_dir, {session_->contract, *effect.instance,
                                                             session_->weight, session_->stated})
