@@ -6,6 +6,7 @@
 #include <deque>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include "base/check.h"
 #include "base/starting.h"
@@ -57,8 +58,15 @@ struct SnLink::Impl {
 
   void Tail(const std::stop_token& stop);
   void SendLoop(const std::stop_token& stop);
-  // What one thread asks.
+  // What is known of one of the threads: since when it has had no answer, and whether that was
+  // forgiven once.
+  struct Line {
+    std::optional<Instant> failing_since;
+    bool forgiven = false;
+  };
+  // What a thread asks.
   struct Attempt {
+    Line& line;
     std::size_t sn = 0;
     Instant began;
   };
@@ -66,7 +74,7 @@ struct SnLink::Impl {
     std::size_t sn = 0;
     Instant at;
   };
-  [[nodiscard]] Attempt Begin() const { return {current.load(), clock.Now()}; }
+  [[nodiscard]] Attempt Begin(Line& line) const { return {line, current.load(), clock.Now()}; }
   // True when `out` need not be sent again.
   bool SendOnce(const Outgoing& out, const std::stop_token& stop);
   Result<LedgerNews> AskForNews(const Endpoint& sn, const Place& at, const std::stop_token& stop);
@@ -74,8 +82,9 @@ struct SnLink::Impl {
                   const std::stop_token& stop);
   Status NameTheSplit(const Endpoint& sn, const Place& at, const Status& why,
                       const std::stop_token& stop);
-  // It came, or woke up, while this thread still waited in vain, and has answered the other one.
-  [[nodiscard]] bool IsOvertaken(const Attempt& attempt, const Status& why) const;
+  // The SN came, or woke up, while this thread still waited in vain, and has answered the other
+  // one. Once: who is never answered while the other one is has a trouble of its own.
+  [[nodiscard]] bool Forgives(const Attempt& attempt, const Status& why);
   // The SN of this attempt does not do; the next one is tried, by both threads.
   void Failed(const Attempt& attempt, const Status& why);
   void Works(const Attempt& attempt);
@@ -109,20 +118,22 @@ struct SnLink::Impl {
   bool end_told = false;               // by a LedgerNews; the tail's thread only
   std::optional<UtcTime> trouble_since;
   const Instant began = clock.Now();
-  std::optional<Answer> last_answer;  // of any SN
-  bool warned = false;                // of the trouble
-  std::jthread tail;                  // last: they use what is above
+  std::optional<Answer> last_answer;  // of any SN, to any thread
+  Line tailing, sending;
+  bool warned = false;  // of the trouble
+  std::jthread tail;    // last: they use what is above
   std::jthread sender;
 };
 
-bool SnLink::Impl::IsOvertaken(const Attempt& attempt, const Status& why) const {
+bool SnLink::Impl::Forgives(const Attempt& attempt, const Status& why) {
   const std::scoped_lock lock(mutex);
+  if (!attempt.line.failing_since) attempt.line.failing_since = clock.Now();
   return IsAway(why) && last_answer && last_answer->sn == attempt.sn &&
-         last_answer->at >= attempt.began;
+         last_answer->at >= attempt.began && !std::exchange(attempt.line.forgiven, true);
 }
 
 void SnLink::Impl::Failed(const Attempt& attempt, const Status& why) {
-  if (IsOvertaken(attempt, why)) {
+  if (Forgives(attempt, why)) {
     return log.Info("one question to the SN {} had no answer: {}; next: asked again",
                     Sn(attempt.sn).Url(), TroubleOf(why).what);
   }
@@ -140,8 +151,9 @@ void SnLink::Impl::Failed(const Attempt& attempt, const Status& why) {
                                  : "asked again every few seconds; ";
     line = StrCat("no answer from the SN ", Sn(attempt.sn).Url(), " since ",
                   FormatLocalTime(*trouble_since), ": ", words.what, "; next: ", next, words.next);
-    early = last_answer ? IsAway(why) && clock.Now() - last_answer->at < options.patience
-                        : IsStillStarting(why, clock.Now() - began);
+    early = last_answer
+                ? IsAway(why) && clock.Now() - *attempt.line.failing_since < options.patience
+                : IsStillStarting(why, clock.Now() - began);
     if (line == trouble && (early || warned)) return;
     trouble = line;
     warned = !early;
@@ -152,6 +164,7 @@ void SnLink::Impl::Failed(const Attempt& attempt, const Status& why) {
 void SnLink::Impl::Works(const Attempt& attempt) {
   const std::scoped_lock lock(mutex);
   last_answer = Answer{attempt.sn, clock.Now()};
+  attempt.line = {};
   trouble.clear();
   trouble_since.reset();
 }
@@ -238,7 +251,7 @@ void SnLink::Impl::Tail(const std::stop_token& stop) {
       const std::scoped_lock lock(mutex);
       at = place;
     }
-    const Attempt attempt = Begin();
+    const Attempt attempt = Begin(tailing);
     Result<LedgerNews> news = AskForNews(Sn(attempt.sn), at, stop);
     if (stop.stop_requested()) return;
     if (IsSplit(news.status())) return on_event(SnRefusal{false, news.status(), ""});
@@ -268,7 +281,7 @@ bool SnLink::Impl::SendOnce(const Outgoing& out, const std::stop_token& stop) {
   AddHeaders(request);
   request.body = out.enrol ? Json{{"contract", out.contract.value()}, {"claim", out.text}}.dump()
                            : Json{{"entries", Json::array({out.text})}}.dump();
-  const Attempt attempt = Begin();
+  const Attempt attempt = Begin(sending);
   const Result<Json> answer = client.DoJson(Sn(attempt.sn), request, stop);
   if (answer.ok()) {
     Works(attempt);

@@ -53,8 +53,8 @@ struct SnLinkOptions {
   Duration slack = 4s;
   Duration retry_first = 100ms;
   Duration retry_max = 5s;
-  // An SN that was heard may be silent so long, as one that is held up for a moment, before that is
-  // a warning. The next one is asked at once.
+  // Once an SN was heard, questions may have no answer for so long, as of one that is held up for a
+  // moment, before that is a warning. The next one is asked at once.
   Duration patience = 15s;
   std::string url;              // where an SN that lacks entries may ask this SL for them
   KeptLog* kept_log = nullptr;  // borrowed; gets what was read

@@ -87,6 +87,7 @@ class SnLinkTest : public HttpsTest {
         static_cast<void>(changed_.wait(lock, stop, [this] { return let_go_; }));
         return Refusal(absl::StatusCode::kUnavailable, "unreachable");
       }
+      if (gets_fail_) return Refusal(absl::StatusCode::kUnavailable, "unreachable");
       if (nonsense_answers_ > 0 && --nonsense_answers_ == 0) log_.Alter(1, "head", good_head_);
       if (other_) return JsonResponse(other_->Answer(from, other_->end()));
     }
@@ -133,6 +134,7 @@ class SnLinkTest : public HttpsTest {
   int nonsense_answers_ = 0;
   bool first_waits_ = false;  // the first question for entries, until let_go_: in vain
   bool let_go_ = false;
+  bool gets_fail_ = false;
   KeptLog* kept_log_ = nullptr;
   std::condition_variable_any changed_;
   std::int64_t final_ = -1;  // −1: the end
@@ -367,6 +369,29 @@ TEST_F(SnLinkTest, AnSnThatIsSilentForAMomentIsNoWarning) {
 
   clock.Leap(16s);
   wait_for("WARNING : no answer from the SN");
+  link_.reset();  // before its clock
+}
+
+// As where something between the two lets short answers through and no long ones.
+TEST_F(SnLinkTest, WhoIsNeverAnsweredIsAWarningThoughTheOtherThreadIs) {
+  const ScratchDirectory scratch;
+  const std::string path = scratch.path() + "/log.txt";
+  LeapingClock clock;
+  link_clock_ = &clock;
+  link_log_ = Log::ToFile("link", LogLevel::kInfo, LogFormat::kText, path);
+  gets_fail_ = true;
+  Connect();
+  const auto send_until = [&](const char* line) {
+    while (ReadFile(path, 10U << 20).value_or("").find(line) == std::string::npos) {
+      link_->SendEntry("entry");
+      link_->Flush(60s);
+    }
+  };
+  send_until("INFO : no answer from the SN");
+  EXPECT_EQ(ReadFile(path, 10U << 20)->find("WARNING"), std::string::npos);
+
+  clock.Leap(16s);
+  send_until("WARNING : no answer from the SN");
   link_.reset();  // before its clock
 }
 
