@@ -166,7 +166,7 @@ void ServerBook::RefuseHandshake(const std::string& peer, const Status& why) {
     refused_peers_.Add(peer.substr(0, peer.rfind(':')), code, text, BookNow());
   }
   // Who gave up was not judged: either side may have been held up for too long, and it asks again.
-  const bool left = code == "handshake-broken" || code == "too-slow";
+  const bool left = absl::IsAborted(why) || code == "too-slow";
   Refuse(peer, code, text, left ? LogLevel::kInfo : LogLevel::kWarning);
 }
 

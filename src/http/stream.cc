@@ -283,7 +283,8 @@ Status Stream::Impl::HandshakeFailure(int ssl_error) {
   if (stopped) return absl::CancelledError("stopped");
   if (!trouble.is_end()) return WithStable("handshake-broken", StrCat("TLS: ", trouble.text));
   if (is_client) return ConnectionFailure(true, 0);
-  return WithStable("handshake-broken", "the peer closed the connection in the handshake");
+  return WithCode(absl::AbortedError("the peer closed the connection in the handshake"),
+                  "handshake-broken");
 }
 
 Result<std::size_t> Stream::Impl::ReadPlain(MutableByteSpan out) {

@@ -44,8 +44,8 @@ class Pace(unittest.TestCase):
         merge = mean([told["sealed_unix_ms"] - told["closed_unix_ms"] for told in rounds[1:]])
         sealed = [told["sealed_unix_ms"] for told in rounds]
         quick = mean([later - earlier for earlier, later in zip(sealed, sealed[1:])])
-        # It may come just too late for a round of the others, never for two of them.
-        own = interval + merge + quick
+        # It may come just too late for a round of the others, not for two of them.
+        own = interval + merge + 1.5 * quick
         ends = [sealed[0], *(told["sealed_unix_ms"] for told in rounds[1:] if self.trained_in(told, "d")), sealed[-1]]
         gaps = [later - earlier for earlier, later in zip(ends, ends[1:])]
         possible = sum(max(1, int(gap / own)) for gap in gaps[:-1]) + int(gaps[-1] / own)

@@ -96,7 +96,7 @@ clear_cgroups() {
   fi
   mapfile -t strays < <(while read -r folder; do
     find "$folder" -name cgroup.procs -exec cat {} + 2>/dev/null
-  done <"$state/run/cgroups" | sort -u)
+  done <"$state/run/cgroups" | sort -u | grep -vx 0) # Zero is one of another PID namespace.
   for process in "${strays[@]}"; do kill -KILL "$process" 2>/dev/null || true; done
   wait_until 10 "the cgroups to be empty" cgroups_removed || true
 }
