@@ -58,7 +58,7 @@ class Images(unittest.TestCase):
         for name, image in self.images.items():
             config = image.config["config"]
             self.assertRegex(config["User"], rf"^{USER}:{USER}$", name)  # Kubernetes cannot tell who a name is.
-            self.assertEqual(config["StopSignal"], "SIGTERM", name)
+            self.assertEqual(config["StopSignal"], "SIGUSR1" if name == "gateway" else "SIGTERM", name)
             self.assertEqual(image.reference, f"localhost/{name}:{SPIRE if name == 'spire-server' else VERSION}")
             labels = config["Labels"]
             self.assertEqual(labels["org.opencontainers.image.version"], image.reference.rpartition(":")[2])
