@@ -1,6 +1,7 @@
 #include "sl/sn_link.h"
 
 #include <condition_variable>
+#include <functional>
 #include <optional>
 #include <utility>
 
@@ -19,6 +20,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 // A log of texts, as an SN shows it.
 class ShownLog {
@@ -329,78 +331,67 @@ TEST_F(SnLinkTest, TheNextSnIsTriedWhenOneIsAway) {
   EXPECT_EQ(std::get<LedgerNews>(event).records.size(), 2U);
 }
 
+// What is a warning, and what only information.
+class LoggedSnLinkTest : public SnLinkTest {
+ protected:
+  LoggedSnLinkTest() {
+    link_clock_ = &leaping_;
+    link_log_ = Log::ToFile("link", LogLevel::kInfo, LogFormat::kText, path_);
+  }
+  ~LoggedSnLinkTest() override { link_.reset(); }  // before its clock
+  [[nodiscard]] std::string LogText() const { return ReadFile(path_, 10U << 20).value_or(""); }
+  // `meanwhile` goes on happening until the log has the words.
+  void AwaitLogged(const char* words, const std::function<void()>& meanwhile = {}) const {
+    while (LogText().find(words) == std::string::npos) {
+      if (meanwhile)
+        meanwhile();
+      else
+        std::this_thread::yield();
+    }
+  }
+  // Information now, and a warning after `span`.
+  void ExpectAWarningOnlyAfter(Duration span, const std::function<void()>& meanwhile = {}) {
+    AwaitLogged("INFO : no answer from the SN", meanwhile);
+    EXPECT_THAT(LogText(), Not(HasSubstr("WARNING")));
+    leaping_.Leap(span);
+    AwaitLogged("WARNING : no answer from the SN", meanwhile);
+  }
+
+  LeapingClock leaping_;
+
+ private:
+  const ScratchDirectory scratch_;
+  const std::string path_ = scratch_.File("log.txt");
+};
+
 // Nodes are started together, in any order: only one that is still away after a minute is a fault.
-TEST_F(SnLinkTest, AnSnThatIsNotThereYetIsAWarningAfterAMinute) {
-  const ScratchDirectory scratch;
-  const std::string path = scratch.path() + "/log.txt";
-  LeapingClock clock;
-  link_clock_ = &clock;
-  link_log_ = Log::ToFile("link", LogLevel::kInfo, LogFormat::kText, path);
-  const auto wait_for = [&](const char* line) {
-    while (ReadFile(path, 10U << 20).value_or("").find(line) == std::string::npos)
-      std::this_thread::yield();
-  };
+TEST_F(LoggedSnLinkTest, AnSnThatIsNotThereYetIsAWarningAfterAMinute) {
   const UniqueFd bound = *ListenSocket("127.0.0.1", 0);
   Connect({{"127.0.0.1", LocalPort(bound.get())}});
   shutdown(bound.get(), SHUT_RDWR);
-  wait_for("INFO : no answer from the SN");
-  EXPECT_EQ(ReadFile(path)->find("WARNING"), std::string::npos);
-
-  clock.Leap(61s);
-  wait_for("WARNING : no answer from the SN");
-  link_.reset();  // before its clock
+  ExpectAWarningOnlyAfter(61s);
 }
 
-TEST_F(SnLinkTest, AnSnThatIsSilentForAMomentIsNoWarning) {
-  const ScratchDirectory scratch;
-  const std::string path = scratch.path() + "/log.txt";
-  LeapingClock clock;
-  link_clock_ = &clock;
-  link_log_ = Log::ToFile("link", LogLevel::kInfo, LogFormat::kText, path);
-  const auto wait_for = [&](const char* line) {
-    while (ReadFile(path, 10U << 20).value_or("").find(line) == std::string::npos)
-      std::this_thread::yield();
-  };
+TEST_F(LoggedSnLinkTest, AnSnThatIsSilentForAMomentIsNoWarning) {
   Connect();
   EXPECT_TRUE(std::holds_alternative<LedgerNews>(Next()));
   server_.reset();
-  wait_for("INFO : no answer from the SN");
-  EXPECT_EQ(ReadFile(path, 10U << 20)->find("WARNING"), std::string::npos);
-
-  clock.Leap(16s);
-  wait_for("WARNING : no answer from the SN");
-  link_.reset();  // before its clock
+  ExpectAWarningOnlyAfter(16s);
 }
 
 // As where something between the two lets short answers through and no long ones.
-TEST_F(SnLinkTest, WhoIsNeverAnsweredIsAWarningThoughTheOtherThreadIs) {
-  const ScratchDirectory scratch;
-  const std::string path = scratch.path() + "/log.txt";
-  LeapingClock clock;
-  link_clock_ = &clock;
-  link_log_ = Log::ToFile("link", LogLevel::kInfo, LogFormat::kText, path);
+TEST_F(LoggedSnLinkTest, WhoIsNeverAnsweredIsAWarningThoughTheOtherThreadIs) {
   gets_fail_ = true;
   Connect();
-  const auto send_until = [&](const char* line) {
-    while (ReadFile(path, 10U << 20).value_or("").find(line) == std::string::npos) {
-      link_->SendEntry("entry");
-      link_->Flush(60s);
-    }
-  };
-  send_until("INFO : no answer from the SN");
-  EXPECT_EQ(ReadFile(path, 10U << 20)->find("WARNING"), std::string::npos);
-
-  clock.Leap(16s);
-  send_until("WARNING : no answer from the SN");
-  link_.reset();  // before its clock
+  ExpectAWarningOnlyAfter(16s, [this] {
+    link_->SendEntry("entry");
+    link_->Flush(60s);
+  });
 }
 
 // As where the first packets to an SN that is not ready yet are dropped: who waited for their
 // answer hears nothing of the other thread's success.
-TEST_F(SnLinkTest, AnAttemptOlderThanTheFirstAnswerIsNoWarning) {
-  const ScratchDirectory scratch;
-  const std::string path = scratch.path() + "/log.txt";
-  link_log_ = Log::ToFile("link", LogLevel::kInfo, LogFormat::kText, path);
+TEST_F(LoggedSnLinkTest, AnAttemptOlderThanTheFirstAnswerIsNoWarning) {
   first_waits_ = true;
   Connect();
   {
@@ -417,8 +408,8 @@ TEST_F(SnLinkTest, AnAttemptOlderThanTheFirstAnswerIsNoWarning) {
 
   EXPECT_TRUE(std::holds_alternative<LedgerNews>(Next()));
 
-  EXPECT_THAT(*ReadFile(path), HasSubstr("INFO : one question to the SN"));
-  EXPECT_THAT(*ReadFile(path), ::testing::Not(HasSubstr("WARNING")));
+  EXPECT_THAT(LogText(), HasSubstr("INFO : one question to the SN"));
+  EXPECT_THAT(LogText(), Not(HasSubstr("WARNING")));
 }
 
 }  // namespace
