@@ -58,10 +58,8 @@ bool NodeLoop::ProgramRuns() const {
 // The program has asked to finish, or one before a restart had: others count on this node to the
 // end.
 bool NodeLoop::HasFinished() const {
-  const Contract* const now = contract();
-  const Node* const me = now == nullptr ? nullptr : now->Find(NodeName{parts_.config.name});
-  return finished_ || (decider_ && me != nullptr && decider_->IsIn(*now) &&
-                       me->key == parts_.key.public_key() && me->kind != NodeKind::kTrainer);
+  const Node* const me = OwnNode();
+  return finished_ || (me != nullptr && me->kind != NodeKind::kTrainer);
 }
 
 void NodeLoop::ProgramFailed(const Status& why) {

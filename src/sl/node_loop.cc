@@ -65,6 +65,13 @@ const Contract* NodeLoop::contract() const {
   return it == state().contracts.end() ? nullptr : &it->second;
 }
 
+const Node* NodeLoop::OwnNode() const {
+  const Contract* const now = contract();
+  if (now == nullptr || !decider_ || !decider_->IsIn(*now)) return nullptr;
+  const Node* const node = now->Find(NodeName{parts_.config.name});
+  return node != nullptr && node->key == parts_.key.public_key() ? node : nullptr;
+}
+
 Slice NodeLoop::ArenaSlice(const std::shared_ptr<Arena>& arena) const {
   return {arena->blob(), arena};
 }
@@ -218,17 +225,14 @@ void NodeLoop::Open(const OpenFrame& frame) {
 }
 
 void NodeLoop::SendOpenedIfEnrolled() {
-  const Contract* const now = contract();
-  if (opened_sent_ || !program_opened_ || now == nullptr) return;
-  const Node* const me = now->Find(NodeName{parts_.config.name});
-  if (me == nullptr || !(me->key == parts_.key.public_key()) || !decider_->IsIn(*now)) return;
+  if (opened_sent_ || !program_opened_ || OwnNode() == nullptr) return;
   opened_sent_ = true;
   program_waits_ = false;
   next_word_.reset();
   const SharedArenas& arenas = session_->arenas;
   static_cast<void>(bridge_->SendWithFds(
       OpenedFrame(*arenas.layout, arenas.update->arena_bytes(), NodeName{parts_.config.name},
-                  session_->contract, now->round.value()),
+                  session_->contract, contract()->round.value()),
       arenas.update->fd(), arenas.merged->fd()));
 }
 
@@ -302,12 +306,6 @@ void NodeLoop::Started() {
   Perform(decider_->OnStarted(state(), parts_.deps.clock.Now()));
 }
 
-void NodeLoop::KeepTheEnd() {
-  const Contract* const now = contract();
-  if (now != nullptr && decider_->IsIn(*now) && now->phase == Phase::kDone)
-    ended_ = std::make_shared<const Contract>(*now);
-}
-
 // The decider hears of its enrolment once the log is replayed up to that entry.
 void NodeLoop::TellEnrolled() {
   if (!claim_.stored || replay_.place().position < *claim_.stored) return;
@@ -341,7 +339,8 @@ void NodeLoop::OnNews(const LedgerNews& news) {
   }
   Perform(decider_->OnLedger(state(), at));
   TellEnrolled();
-  KeepTheEnd();
+  if (now != nullptr && decider_->IsIn(*now) && now->phase == Phase::kDone)
+    ended_ = parts_.board.contract();
   ResolveTrouble(at);
 }
 

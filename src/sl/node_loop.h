@@ -148,12 +148,13 @@ class NodeLoop {
   void SendClaimAgainIfLost(Instant now);
   void KeepWhatIsNeeded();
   void Started();
-  void KeepTheEnd();
   void SendOpenedIfEnrolled();
   void TellEnrolled();
 
   [[nodiscard]] const LedgerState& state() const { return replay_.state(); }
   [[nodiscard]] const Contract* contract() const;
+  // This node, in the instance that it takes part in; null before it does.
+  [[nodiscard]] const Node* OwnNode() const;
   [[nodiscard]] Duration NextWait(Instant now) const;
   void Tick(Instant now);
   // What is wrong with this node itself (node_troubles.cc).
