@@ -23,8 +23,8 @@ def starling(*arguments, **environment):
     return subprocess.run([STARLING, *arguments], capture_output=True, text=True, timeout=120, env=full, check=False)
 
 
-def run(directory, *flags, nodes=3, **environment):
-    return starling("run", "-n", str(nodes), *flags, "--dir", directory, "--keep-updates", "--", sys.executable, PROGRAM, **environment)
+def run(directory, *flags, **environment):
+    return starling("run", "-n", "3", *flags, "--dir", directory, "--keep-updates", "--", sys.executable, PROGRAM, **environment)
 
 
 def tensors_of(path):

@@ -90,8 +90,11 @@ class Swarm:
     def lines(self, pod, container):
         return self.cluster.logs(pod, container, self.namespace).splitlines()
 
-    def warnings(self, lines):
-        return [line for line in lines if WARNED.search(line)]
+    def complaints(self, logs):
+        """What is at WARNING or above in `logs` (name -> lines), and then all that they say; "" where nothing is."""
+        told = [f"{name} | {line}" for name, lines in logs.items() for line in lines]
+        loud = [line for line in told if WARNED.search(line)]
+        return "\n".join(loud + ["all of it:"] + told) if loud else ""
 
     def claim_folder(self, claim):
         """The folder, also of this machine, of a claim's volume; None while there is none."""
